@@ -1,0 +1,180 @@
+//! What comes out for an instance: files, preparations, the process and its probe.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::condition::Condition;
+use super::template::Template;
+use crate::host::StopSignal;
+
+/// A text made of all members, such as a list of addresses.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Joined {
+    /// Its name in templates.
+    pub name: String,
+    /// A role, or `members` for all.
+    pub over: String,
+    /// What one member adds, with that member's variables.
+    pub item: Template,
+    /// What stands between two.
+    pub join: String,
+}
+
+/// A file in an instance's configuration folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileKind {
+    /// File name.
+    pub name: String,
+    /// How it is written.
+    pub format: Format,
+    /// Lines that are no settings.
+    #[serde(default, rename = "line")]
+    pub lines: Vec<Line>,
+    /// The whole file, of format `text`.
+    #[serde(default)]
+    pub body: Option<Template>,
+}
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Java properties.
+    Properties,
+    /// TOML; values that are one number or boolean stand bare.
+    Toml,
+    /// As `body` says.
+    Text,
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// Section, in TOML files.
+    #[serde(default)]
+    pub section: Option<String>,
+    /// Key; with placeholders only when `each` is given.
+    pub key: Template,
+    /// Value.
+    pub value: LineValue,
+    /// Only then.
+    #[serde(default)]
+    pub when: Option<Condition>,
+    /// Repeated for each member of this role (or of all: `members`), with that member's variables.
+    #[serde(default)]
+    pub each: Option<String>,
+}
+
+/// What a line is set to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "a line's value is a text with known {placeholders}, a whole number, true or false")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LineValue {
+    Boolean(bool),
+    Integer(i64),
+    Template(Template),
+}
+
+/// A preparation before a start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
+pub enum PrepareKind {
+    /// Copies a file of this kind into the data folder.
+    Copy {
+        /// A file of this kind.
+        from: String,
+        /// Where to.
+        to: Template,
+    },
+    /// Runs a command, unless a file exists.
+    Run {
+        /// It was done if this file exists.
+        unless: Template,
+        /// Program and arguments.
+        argv: Vec<Arg>,
+        /// Given up after this time, in seconds.
+        timeout_s: u32,
+    },
+}
+
+/// The process.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecKind {
+    /// Program and arguments.
+    pub argv: Vec<Arg>,
+    /// Environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, Template>,
+    /// A setting of type `environment` that adds to it.
+    #[serde(default)]
+    pub more_env: Option<String>,
+    /// Limit of open files: a number or an integer setting.
+    pub nofile: LineValue,
+    /// What stops it.
+    pub stop_signal: StopSignal,
+    /// How long a stop may take, in seconds.
+    pub stop_wait_s: u32,
+    /// An end within this time after the start counts as failed, in seconds.
+    pub start_secs: u32,
+}
+
+/// One argument or some.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "an argument is a text with known {placeholders}, { when = \"…\", args = […] } or { words = \"<setting of type jvm>\" }"
+)]
+pub enum Arg {
+    /// Always.
+    Always(Template),
+    /// Only when a condition holds.
+    When(ArgWhen),
+    /// The words of a setting of type `jvm`.
+    Words(ArgWords),
+}
+
+/// Arguments under a condition.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ArgWhen {
+    pub when: Condition,
+    pub args: Vec<Template>,
+}
+
+/// Arguments that people chose.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArgWords {
+    /// A setting of type `jvm`.
+    pub words: String,
+}
+
+/// When an instance counts as healthy.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeKind {
+    /// Which questions are asked.
+    pub kind: ProbeProtocol,
+    /// The port that is asked, at the member's address.
+    pub port: String,
+    /// For HTTP.
+    #[serde(default)]
+    pub path: Option<String>,
+}
+
+/// Which questions a probe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "crate::probe::Probe says it")]
+pub enum ProbeProtocol {
+    Kafka,
+    Zookeeper,
+    Influxdb,
+    Http,
+}

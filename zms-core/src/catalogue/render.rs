@@ -1,0 +1,209 @@
+//! From a service as people decided it to what each of its hosts should run.
+
+use super::files;
+use super::guard;
+use super::members;
+use super::model::{Bind, Kind};
+use super::output::{Arg, LineValue, PrepareKind, ProbeProtocol};
+use super::problem::{Fault, Problem};
+use super::scope::Scope;
+use super::service::{Member, Service};
+use super::value::Value;
+use crate::host::{ConfigFile, Exec, InstanceSpec, Port, Prepare, SpecBody};
+use crate::probe::Probe;
+
+/// An instance and what a preflight wants to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What its host should run.
+    pub spec: InstanceSpec,
+    /// Its role, to be kept with the member; `None` for a kind whose members are all alike.
+    pub role: Option<String>,
+    /// Memory it may use, in MiB.
+    pub memory_mib: u64,
+}
+
+impl Kind {
+    /// What each member's host should run, in the order of the members; or everything that is wrong.
+    pub fn render(&self, service: &Service) -> Result<Vec<InstanceSpec>, Vec<Problem>> {
+        self.plan(service).map(|planned| planned.into_iter().map(|planned| planned.spec).collect())
+    }
+
+    /// Like [`Kind::render`], with each member's role and memory.
+    pub fn plan(&self, service: &Service) -> Result<Vec<Planned>, Vec<Problem>> {
+        let mut problems = members::problems(self, service);
+        problems.extend(self.unknown_settings(service));
+        let roles = members::roles(self, service);
+        let order = members::live_places(&service.members);
+        let mut scopes = Vec::new();
+        for (member, role) in service.members.iter().zip(&roles) {
+            let mut scope = Scope::of_member(self, service, member, *role, order.len());
+            for problem in scope.read_settings(self, service, member) {
+                // A value of the service is wrong once, not once for each member.
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+            scopes.push(scope);
+        }
+        if problems.is_empty() {
+            problems = self.taken_ports(service, &scopes, &order);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        for (scope, role) in scopes.iter_mut().zip(&roles) {
+            for (name, value) in role.iter().flat_map(|role| &role.values) {
+                scope.set(name, Value::Text(scope.text(value)));
+            }
+        }
+        for list in &self.lists {
+            let members = order.iter().map(|place| &scopes[*place]).filter(|member| files::is_over(&list.over, member));
+            let joined = members.map(|member| member.text(&list.item)).collect::<Vec<_>>().join(&list.join);
+            scopes.iter_mut().for_each(|scope| scope.set(&list.name, Value::Text(joined.clone())));
+        }
+        let live: Vec<&Scope> = order.iter().map(|place| &scopes[*place]).collect();
+        let planned = service.members.iter().zip(&scopes).zip(&roles).map(|((member, scope), role)| Planned {
+            spec: self.instance(service, member, scope, &live),
+            role: role.map(|role| role.name.clone()),
+            memory_mib: self.memory_of(scope),
+        });
+        Ok(planned.collect())
+    }
+
+    fn unknown_settings(&self, service: &Service) -> Vec<Problem> {
+        let common = service.settings.keys().map(|key| (key, key.clone()));
+        let own = service
+            .members
+            .iter()
+            .flat_map(|member| member.settings.keys().map(|key| (key, format!("{}/{key}", member.instance))));
+        common
+            .chain(own)
+            .filter(|(key, _)| self.setting(key).is_none())
+            .map(|(_, field)| Fault::UnknownSetting { kind: self.kind.to_string() }.at(field))
+            .collect()
+    }
+
+    fn taken_ports(&self, service: &Service, scopes: &[Scope], order: &[usize]) -> Vec<Problem> {
+        let mut seen: Vec<(&str, u16, String)> = Vec::new();
+        let mut problems = Vec::new();
+        for place in order {
+            let (member, scope) = (&service.members[*place], &scopes[*place]);
+            for port in self.ports.iter().filter(|port| scope.holds(port.when.as_ref())) {
+                let (key, address) = (port.setting_key(), member.address.as_str());
+                let number = scope.port(&key);
+                let name = format!("{} of {}", port.name, member.instance);
+                match seen.iter().find(|(other, taken, _)| *other == address && *taken == number) {
+                    Some((_, _, other)) => {
+                        let fault = Fault::PortTaken { port: number.to_string(), other: other.clone() };
+                        problems.push(fault.at(format!("{}/{key}", member.instance)));
+                    }
+                    None => seen.push((address, number, name)),
+                }
+            }
+        }
+        problems
+    }
+
+    fn instance(&self, service: &Service, member: &Member, scope: &Scope, live: &[&Scope]) -> InstanceSpec {
+        let packages =
+            self.packages.iter().filter_map(|needed| service.packages.iter().find(|package| package.name == needed.name));
+        let file = |file| files::body(self, file, scope, live);
+        let body = SpecBody {
+            restart: member.restart,
+            packages: packages.cloned().collect(),
+            files: self
+                .files
+                .iter()
+                .map(|kind| ConfigFile { name: kind.name.clone(), body: file(kind), private: false })
+                .collect(),
+            prepare: self.prepare.iter().map(|prepare| prepare_for(prepare, scope)).collect(),
+            exec: self.exec_for(scope),
+            ports: self.ports_for(member, scope),
+            probe: self.probe_for(member, scope),
+            min_free_mib: self.needs.free_mib,
+        };
+        InstanceSpec::new(member.instance.clone(), member.uid.clone(), self.kind.clone(), member.phase, body)
+    }
+
+    fn exec_for(&self, scope: &Scope) -> Exec {
+        let exec = &self.exec;
+        let mut env: std::collections::BTreeMap<_, _> =
+            exec.env.iter().map(|(key, value)| (key.clone(), scope.text(value))).collect();
+        if let Some(Value::Pairs(pairs)) = exec.more_env.as_ref().map(|setting| scope.get(setting)) {
+            debug_assert!(pairs.iter().all(|(key, _)| !guard::is_code_variable(key)), "guard::environment refused these");
+            env.extend(pairs.iter().cloned());
+        }
+        let nofile = match &exec.nofile {
+            LineValue::Integer(number) => Some(*number),
+            LineValue::Template(template) => template.single().and_then(|name| scope.integer(name)),
+            LineValue::Boolean(_) => None,
+        };
+        Exec {
+            argv: arguments(&exec.argv, scope),
+            env,
+            nofile: nofile.and_then(|number| u64::try_from(number).ok()).expect("Kind::parse sees to a positive number"),
+            stop_signal: exec.stop_signal,
+            stop_wait_s: exec.stop_wait_s,
+            start_secs: exec.start_secs,
+        }
+    }
+
+    fn ports_for(&self, member: &Member, scope: &Scope) -> Vec<Port> {
+        let wanted = self.ports.iter().filter(|port| scope.holds(port.when.as_ref()));
+        let ports = wanted.map(|port| Port {
+            name: port.name.clone(),
+            address: match port.bind {
+                Bind::Address => member.address.clone(),
+                Bind::Loopback => "127.0.0.1".to_owned(),
+            },
+            port: scope.port(&port.setting_key()),
+        });
+        ports.collect()
+    }
+
+    fn probe_for(&self, member: &Member, scope: &Scope) -> Probe {
+        let host = member.address.clone();
+        let port = scope.port(&format!("{}_port", self.probe.port));
+        match self.probe.kind {
+            ProbeProtocol::Kafka => Probe::Kafka { host, port, node_id: member.node_id },
+            ProbeProtocol::Zookeeper => Probe::Zookeeper { host, port },
+            ProbeProtocol::Influxdb => Probe::Influxdb { host, port },
+            ProbeProtocol::Http => Probe::Http { host, port, path: self.probe.path.clone().unwrap_or_default() },
+        }
+    }
+
+    fn memory_of(&self, scope: &Scope) -> u64 {
+        let settings = self.needs.memory_settings.iter().filter_map(|key| {
+            let bytes = scope.integer(key)?.checked_mul(self.setting(key)?.factor())?;
+            u64::try_from(bytes >> 20).ok()
+        });
+        self.needs.memory_mib + settings.sum::<u64>()
+    }
+}
+
+fn prepare_for(prepare: &PrepareKind, scope: &Scope) -> Prepare {
+    match prepare {
+        PrepareKind::Copy { from, to } => Prepare::Copy { from: from.clone(), to: scope.text(to) },
+        PrepareKind::Run { unless, argv, timeout_s } => {
+            Prepare::Run { unless: scope.text(unless), argv: arguments(argv, scope), timeout_s: *timeout_s }
+        }
+    }
+}
+
+fn arguments(args: &[Arg], scope: &Scope) -> Vec<String> {
+    let mut out = Vec::new();
+    for arg in args {
+        match arg {
+            Arg::Always(template) => out.push(scope.text(template)),
+            Arg::When(choice) if scope.holds(Some(&choice.when)) => out.extend(scope.texts(&choice.args)),
+            Arg::When(_) => {}
+            Arg::Words(words) => {
+                if let Value::Words(words) = scope.get(&words.words) {
+                    out.extend(words.iter().cloned());
+                }
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,16 @@
+//! The words of ZMS as types: what a process says to another, what a file or a reply must look like.
+//!
+//! Nothing in here does I/O, waits or looks at a clock, so every rule can be tested by a table.
+//!
+//! Read in this order:
+//! 1. [`names`]: identifiers that were checked once and are carried as types from then on.
+//! 2. [`package`]: what an agent installs.
+//! 3. [`host`]: the desired state of a host and what its agent reports.
+//! 4. [`probe`]: when a running process counts as healthy.
+//! 5. [`catalogue`]: what kinds of service there are, and how settings become files and command lines.
+
+pub mod catalogue;
+pub mod host;
+pub mod names;
+pub mod package;
+pub mod probe;
