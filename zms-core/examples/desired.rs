@@ -30,8 +30,7 @@ fn main() -> Result<(), Failure> {
     let options = options()?;
     let manifests = manifests(&options.packages)?;
     let port = |offset: u16| (options.base_port + offset).to_string();
-    let zookeeper =
-        [("heap", "64".to_owned()), ("client_port", port(0)), ("quorum_port", port(1)), ("election_port", port(2))];
+    let zookeeper = [("heap", "64".to_owned()), ("client_port", port(0)), ("quorum_port", port(1)), ("election_port", port(2))];
     let kafka = [
         ("heap", "256".to_owned()),
         ("client_port", port(3)),
@@ -91,7 +90,8 @@ fn one_instance(
 /// Of each package that the kind needs, the last build whose version fits.
 fn packages_for(kind: &Kind, manifests: &[Manifest]) -> Vec<PackageRef> {
     let newest = |needed: &zms_core::catalogue::Needed| {
-        let fits = |version: &str| needed.versions.is_empty() || needed.versions.iter().any(|fit| version.starts_with(fit.as_str()));
+        let fits =
+            |version: &str| needed.versions.is_empty() || needed.versions.iter().any(|fit| version.starts_with(fit.as_str()));
         let builds = manifests.iter().map(|manifest| &manifest.package).filter(|package| package.name == needed.name);
         builds.filter(|package| fits(package.version.as_str())).max_by_key(|package| package.version.clone()).cloned()
     };

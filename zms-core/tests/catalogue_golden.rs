@@ -58,7 +58,8 @@ fn one_and_three_members_of_each_kind_render_as_before() {
     for name in support::KINDS {
         let kind = kind(name);
         for (members, memory_mib) in [(1, 24 * 1024), (3, 2 * 1024)] {
-            let planned = kind.plan(&service(&kind, members, memory_mib)).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+            let planned =
+                kind.plan(&service(&kind, members, memory_mib)).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
             compare(&format!("{name}-{members}"), &planned);
         }
     }

@@ -8,7 +8,7 @@ use super::setting::Setting;
 use crate::names::shown;
 
 /// Endings of keys (in lower case) whose values are classes, or files of code.
-const CODE_ENDINGS: [&str; 14] = [
+const CODE_ENDINGS: &[&str] = &[
     ".class",
     ".classes",
     ".class.name",
@@ -26,10 +26,11 @@ const CODE_ENDINGS: [&str; 14] = [
 ];
 
 /// Parts of keys (in lower case) whose values are classes, or configuration that names them.
-const CODE_PARTS: [&str; 6] = ["interceptor", "jaas", "plugin.path", "config.providers", "callback.handler", "principal.builder"];
+const CODE_PARTS: &[&str] =
+    &["interceptor", "jaas", "plugin.path", "config.providers", "callback.handler", "principal.builder", "authprovider"];
 
 /// Parts of texts (in lower case) that start a command or load a library into a JVM.
-const CODE_TEXTS: [&str; 8] = [
+const CODE_TEXTS: &[&str] = &[
     "-xx:onerror",
     "-xx:onoutofmemoryerror",
     "-agentpath",
@@ -41,10 +42,10 @@ const CODE_TEXTS: [&str; 8] = [
 ];
 
 /// Parts of names of `-XX:` options (in lower case) that read, write or run files.
-const FILE_OPTIONS: [&str; 9] = ["file", "path", "archive", "command", "flags", "agent", "attach", "recording", "jvmci"];
+const FILE_OPTIONS: &[&str] = &["file", "path", "archive", "command", "flags", "agent", "attach", "recording", "jvmci"];
 
 /// Beginnings of names of `-XX:` options (in lower case) that run commands or that the catalogue sets.
-const OWNED_OPTIONS: [&str; 9] = [
+const OWNED_OPTIONS: &[&str] = &[
     "onerror",
     "onoutofmemory",
     "exitonoutofmemory",
@@ -57,8 +58,21 @@ const OWNED_OPTIONS: [&str; 9] = [
 ];
 
 /// Variables of the environment that load code into what is started, or say where programs are found.
-const CODE_VARIABLES: [&str; 13] =
-    ["LD_", "PATH", "HOME", "CLASSPATH", "GCONV_PATH", "GLIBC_TUNABLES", "BASH_", "ENV", "IFS", "PYTHON", "PERL", "DYLD_", "ZMS_"];
+const CODE_VARIABLES: &[&str] = &[
+    "LD_",
+    "PATH",
+    "HOME",
+    "CLASSPATH",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "BASH_",
+    "ENV",
+    "IFS",
+    "PYTHON",
+    "PERL",
+    "DYLD_",
+    "ZMS_",
+];
 
 /// Does this text hold an option that runs a command or loads code, or point to a file of options?
 pub(super) fn names_code(text: &str) -> bool {

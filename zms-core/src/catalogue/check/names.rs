@@ -139,7 +139,8 @@ fn conditions(kind: &Kind) -> Vec<(String, &Condition)> {
         Arg::Always(_) | Arg::Words(_) => None,
     });
     let targets = kind.settings.iter().flat_map(|setting| setting.into.iter().map(move |target| (setting, target)));
-    let targets = targets.filter_map(|(setting, target)| Some((format!("setting \"{}\", into", setting.key), target.when.as_ref()?)));
+    let targets =
+        targets.filter_map(|(setting, target)| Some((format!("setting \"{}\", into", setting.key), target.when.as_ref()?)));
     ports.chain(lines).chain(args).chain(targets).collect()
 }
 
