@@ -144,7 +144,9 @@ fn towards_running(spec: &InstanceSpec, seen: &Observed) -> Decision {
     };
     match &seen.process {
         Found::Process { pid, hash } if *hash != spec.hash => end(seen, program, *pid, "it runs with an earlier configuration"),
-        Found::Process { .. } if !registered(seen, program) => decision(Step::Register, Act::Register, "telling supervisord about it"),
+        Found::Process { .. } if !registered(seen, program) => {
+            decision(Step::Register, Act::Register, "telling supervisord about it")
+        }
         Found::Process { .. } => match &seen.health {
             Health::Healthy => done(),
             Health::NotYet { why } => decision(Step::Health, Act::Wait, why.clone()),
@@ -218,7 +220,12 @@ mod tests {
     use super::*;
 
     fn package(name: &str) -> PackageRef {
-        PackageRef { name: name.parse().unwrap(), version: "1".parse().unwrap(), sha512: "a".repeat(128).parse().unwrap(), size: 1 }
+        PackageRef {
+            name: name.parse().unwrap(),
+            version: "1".parse().unwrap(),
+            sha512: "a".repeat(128).parse().unwrap(),
+            size: 1,
+        }
     }
 
     fn spec(phase: Phase) -> InstanceSpec {
@@ -277,9 +284,27 @@ mod tests {
         assert_eq!(acts(Running, |s| s.supervisor = Ok(None)), Act::Register);
         assert_eq!(acts(Running, |s| s.program_file = ProgramFile::Other), Act::Register);
         let down = |s: &mut Observed| (s.process, s.health) = (Found::Nothing, Health::Unknown);
-        assert_eq!(acts(Running, |s| { down(s); s.supervisor = Ok(Some(ProgramState::Idle)) }), Act::Start);
-        assert_eq!(acts(Running, |s| { down(s); s.supervisor = Ok(Some(ProgramState::Active(None))) }), Act::Wait);
-        assert_eq!(acts(Running, |s| { down(s); s.supervisor = Ok(None) }), Act::Register);
+        assert_eq!(
+            acts(Running, |s| {
+                down(s);
+                s.supervisor = Ok(Some(ProgramState::Idle))
+            }),
+            Act::Start
+        );
+        assert_eq!(
+            acts(Running, |s| {
+                down(s);
+                s.supervisor = Ok(Some(ProgramState::Active(None)))
+            }),
+            Act::Wait
+        );
+        assert_eq!(
+            acts(Running, |s| {
+                down(s);
+                s.supervisor = Ok(None)
+            }),
+            Act::Register
+        );
         assert_eq!(acts(Running, |s| s.health = Health::NotYet { why: "x".into() }), Act::Wait);
         assert_eq!(acts(Running, |s| s.process = Found::Preparing(9)), Act::Wait);
     }
@@ -288,9 +313,27 @@ mod tests {
     fn an_earlier_configuration_is_stopped_by_whoever_runs_it() {
         let old = |s: &mut Observed| s.process = Found::Process { pid: 7, hash: other_hash() };
         assert_eq!(acts(Phase::Running, old), Act::StopProgram);
-        assert_eq!(acts(Phase::Running, |s| { old(s); s.supervisor = Ok(Some(ProgramState::Idle)) }), Act::StopOrphan(7));
-        assert_eq!(acts(Phase::Running, |s| { old(s); s.supervisor = Ok(Some(ProgramState::Active(Some(8)))) }), Act::StopProgram);
-        assert_eq!(acts(Phase::Running, |s| { old(s); s.supervisor = Ok(Some(ProgramState::Stopping)) }), Act::Wait);
+        assert_eq!(
+            acts(Phase::Running, |s| {
+                old(s);
+                s.supervisor = Ok(Some(ProgramState::Idle))
+            }),
+            Act::StopOrphan(7)
+        );
+        assert_eq!(
+            acts(Phase::Running, |s| {
+                old(s);
+                s.supervisor = Ok(Some(ProgramState::Active(Some(8))))
+            }),
+            Act::StopProgram
+        );
+        assert_eq!(
+            acts(Phase::Running, |s| {
+                old(s);
+                s.supervisor = Ok(Some(ProgramState::Stopping))
+            }),
+            Act::Wait
+        );
     }
 
     #[test]
@@ -302,7 +345,13 @@ mod tests {
     fn without_supervisord_nothing_is_done_twice() {
         let gone = |s: &mut Observed| s.supervisor = Err("connection refused".into());
         assert_eq!(acts(Phase::Running, gone), Act::Wait);
-        assert_eq!(acts(Phase::Running, |s| { gone(s); s.process = Found::Nothing }), Act::Wait);
+        assert_eq!(
+            acts(Phase::Running, |s| {
+                gone(s);
+                s.process = Found::Nothing
+            }),
+            Act::Wait
+        );
         assert_eq!(acts(Phase::Stopped, gone), Act::StopOrphan(7));
     }
 
@@ -311,9 +360,16 @@ mod tests {
         assert_eq!(acts(Phase::Stopped, |_| ()), Act::StopProgram);
         let idle = |s: &mut Observed| (s.process, s.supervisor) = (Found::Nothing, Ok(Some(ProgramState::Idle)));
         assert_eq!(acts(Phase::Stopped, idle), Act::Unregister);
-        let down = |s: &mut Observed| (s.process, s.supervisor, s.program_file) = (Found::Nothing, Ok(None), ProgramFile::Missing);
+        let down =
+            |s: &mut Observed| (s.process, s.supervisor, s.program_file) = (Found::Nothing, Ok(None), ProgramFile::Missing);
         assert_eq!(acts(Phase::Stopped, down), Act::Nothing);
-        assert_eq!(acts(Phase::Stopped, |s| { down(s); s.rendered = false }), Act::Render);
+        assert_eq!(
+            acts(Phase::Stopped, |s| {
+                down(s);
+                s.rendered = false
+            }),
+            Act::Render
+        );
     }
 
     #[test]
@@ -321,10 +377,24 @@ mod tests {
         assert_eq!(acts(Phase::Absent, |_| ()), Act::StopProgram);
         let idle = |s: &mut Observed| (s.process, s.supervisor) = (Found::Nothing, Ok(Some(ProgramState::Idle)));
         assert_eq!(acts(Phase::Absent, idle), Act::Unregister);
-        let gone = |s: &mut Observed| (s.process, s.supervisor, s.program_file) = (Found::Nothing, Ok(None), ProgramFile::Missing);
+        let gone =
+            |s: &mut Observed| (s.process, s.supervisor, s.program_file) = (Found::Nothing, Ok(None), ProgramFile::Missing);
         assert_eq!(acts(Phase::Absent, gone), Act::Discard);
-        assert_eq!(acts(Phase::Absent, |s| { gone(s); s.folders = false }), Act::Nothing);
-        assert_eq!(acts(Phase::Absent, |s| { gone(s); s.folders = false; s.unfetched = vec![package("a")] }), Act::Nothing);
+        assert_eq!(
+            acts(Phase::Absent, |s| {
+                gone(s);
+                s.folders = false
+            }),
+            Act::Nothing
+        );
+        assert_eq!(
+            acts(Phase::Absent, |s| {
+                gone(s);
+                s.folders = false;
+                s.unfetched = vec![package("a")]
+            }),
+            Act::Nothing
+        );
     }
 
     proptest::proptest! {

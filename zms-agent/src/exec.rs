@@ -11,7 +11,7 @@
 //! There is no async runtime and no second thread here: the parent-death signal of a preparation belongs to the thread
 //! that started it, and descriptors are moved about.
 
-mod data;
+pub(crate) mod data;
 pub mod error;
 pub mod file;
 mod log;
@@ -76,7 +76,7 @@ fn start(layout: &Layout, id: &InstanceId, redirected: &mut bool) -> Result<Infa
     *redirected = true;
     std::env::set_current_dir(&file.data_dir)
         .map_err(|error| ExecError::system(format!("enter {}", file.data_dir.display()), error))?;
-    raise_open_files(file.nofile, |warning| log::say(&file.log_file, id, warning))?;
+    limit_open_files(file.nofile, |warning| log::say(&file.log_file, id, warning))?;
     let environment = environment(&file);
     for step in &file.prepare {
         prepare::perform(step, &environment, &file.data_dir, |note| log::say(&file.log_file, id, note))?;
@@ -126,20 +126,21 @@ fn redirect(path: &Path) -> Result<(), ExecError> {
     nix::unistd::dup2_stderr(&log).map_err(|error| to(error.into()))
 }
 
-/// Raises the soft limit of open files as far as it is wanted and allowed.
-fn raise_open_files(wanted: u64, warn: impl FnOnce(&str)) -> Result<(), ExecError> {
+/// Sets the limit of open files as it is wanted, as far as it is allowed. The hard limit too: a JVM raises its soft limit to the
+/// hard one by itself, and what a spec says would not be what holds.
+fn limit_open_files(wanted: u64, warn: impl FnOnce(&str)) -> Result<(), ExecError> {
+    if wanted == 0 {
+        return Ok(());
+    }
     let failed = |error: nix::Error| ExecError::system(format!("set the limit of open files to {wanted}"), error.into());
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
     if wanted > hard {
         warn(&format!(
             "{wanted} open files are wanted and {hard} allowed: raise the hard limit of this user (LimitNOFILE, limits.conf)"
         ));
     }
-    let reachable = wanted.min(hard);
-    if reachable > soft {
-        setrlimit(Resource::RLIMIT_NOFILE, reachable, hard).map_err(failed)?;
-    }
-    Ok(())
+    let limit = wanted.min(hard);
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit).map_err(failed)
 }
 
 fn environment(file: &ExecFile) -> BTreeMap<OsString, OsString> {

@@ -12,6 +12,8 @@ use zms_core::names::Sha512;
 use zms_core::package::{Manifest, PackageRef};
 
 use crate::layout::Layout;
+use crate::portal::error::CallError;
+use crate::portal::link::Link;
 
 /// Chunks of an archive, in order.
 pub type Chunks = BoxStream<'static, io::Result<Vec<u8>>>;
@@ -21,6 +23,8 @@ pub type Chunks = BoxStream<'static, io::Result<Vec<u8>>>;
 pub enum Source {
     /// A folder that `scripts/packages` filled: archives with a manifest beside each.
     Folder(PathBuf),
+    /// The portal that this host belongs to.
+    Portal(Link),
 }
 
 /// Why an archive is not there.
@@ -72,7 +76,14 @@ pub async fn fetch(layout: &Layout, source: &Source, package: &PackageRef) -> Re
     };
     fs::create_dir_all(layout.archives()).await.map_err(failed("making the archive folder"))?;
     let part = layout.archives().join(format!(".part-{}", package.sha512));
-    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&part).await.map_err(failed("opening the part file"))?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&part)
+        .await
+        .map_err(failed("opening the part file"))?;
 
     let mut hasher = Hasher::new();
     let mut have = hash_existing(&mut file, &mut hasher).await.map_err(failed("reading what is there"))?;
@@ -82,9 +93,17 @@ pub async fn fetch(layout: &Layout, source: &Source, package: &PackageRef) -> Re
         hasher = Hasher::new();
         have = 0;
     }
-    let mut chunks = source.open(package, have).await?;
+    // A part that is whole was not put in place because we were killed; nobody has bytes beyond it.
+    let mut chunks = if have < package.size { source.open(package, have).await? } else { futures::stream::empty().boxed() };
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(failed("receiving"))?;
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                // What came counts at the next try.
+                file.flush().await.map_err(failed("writing (is the disk full?)"))?;
+                return Err(failed("receiving")(error));
+            }
+        };
         have += chunk.len() as u64;
         if have > package.size {
             break;
@@ -128,7 +147,26 @@ impl Source {
     async fn open(&self, package: &PackageRef, offset: u64) -> Result<Chunks, FetchError> {
         match self {
             Self::Folder(folder) => open_in_folder(folder, package, offset).await,
+            Self::Portal(link) => link.package(&package.sha512, offset).await.map_err(|error| of_portal(link, package, error)),
         }
+    }
+
+    /// The value of a secret; the error is a sentence.
+    pub async fn secret(&self, reference: &str) -> Result<String, String> {
+        match self {
+            Self::Folder(_) => Err(format!("secret {reference}: this host has no portal to ask for it")),
+            Self::Portal(link) => link.now().secret(reference).await.map_err(|error| format!("secret {reference}: {error}")),
+        }
+    }
+}
+
+fn of_portal(link: &Link, package: &PackageRef, error: CallError) -> FetchError {
+    let label = format!("{} {}", package.name, package.version);
+    match error {
+        CallError::Refused { status: 404, .. } => {
+            FetchError::Absent { package: label, place: link.now().url().to_owned(), sha512: package.sha512.to_string() }
+        }
+        other => FetchError::Io { package: label, doing: "asking the portal", source: io::Error::other(other) },
     }
 }
 
@@ -137,7 +175,11 @@ async fn open_in_folder(folder: &Path, package: &PackageRef, offset: u64) -> Res
     let failed = |doing, source| FetchError::Io { package: label.clone(), doing, source };
     let archive = find_in_folder(folder, &package.sha512).await.map_err(|e| failed("reading the package folder", e))?;
     let Some(archive) = archive else {
-        return Err(FetchError::Absent { package: label, place: folder.display().to_string(), sha512: package.sha512.to_string() });
+        return Err(FetchError::Absent {
+            package: label,
+            place: folder.display().to_string(),
+            sha512: package.sha512.to_string(),
+        });
     };
     let mut file = File::open(&archive).await.map_err(|e| failed("opening the archive", e))?;
     file.seek(SeekFrom::Start(offset)).await.map_err(|e| failed("reading the archive", e))?;

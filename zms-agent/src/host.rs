@@ -26,14 +26,20 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Between two looks at the sizes of logs.
 const ROTATE_EVERY: Duration = Duration::from_secs(30);
 
-/// Runs the host until the process ends. `desired` is watched; a lower generation is refused.
-pub async fn run(layout: Layout, source: Source, desired: watch::Receiver<DesiredState>, timing: Timing) -> anyhow::Result<()> {
+/// Runs the host until the process ends. `desired` is watched; what is found goes to `reports` and to the disk.
+pub async fn run(
+    layout: Layout,
+    source: Source,
+    desired: watch::Receiver<DesiredState>,
+    reports: watch::Sender<Option<HostReport>>,
+    timing: Timing,
+) -> anyhow::Result<()> {
     let keeper = Arc::new(Keeper::new(layout.clone(), source.clone()));
     let (supervisor_wanted, supervisor_package) = watch::channel(None);
     let java = preflight::find_java();
     let shared = Arc::new(Shared { layout, source, keeper: keeper.clone(), timing, java, packages: Semaphore::new(1) });
     tokio::spawn(keeper.keep(supervisor_package));
-    Host::new(shared, supervisor_wanted).work(desired).await
+    Host::new(shared, supervisor_wanted).work(desired, reports).await
 }
 
 struct Host {
@@ -49,7 +55,11 @@ impl Host {
         Self { shared, supervisor, tasks: BTreeMap::new(), found: BTreeMap::new(), reports: mpsc::channel(64) }
     }
 
-    async fn work(mut self, mut desired: watch::Receiver<DesiredState>) -> anyhow::Result<()> {
+    async fn work(
+        mut self,
+        mut desired: watch::Receiver<DesiredState>,
+        told: watch::Sender<Option<HostReport>>,
+    ) -> anyhow::Result<()> {
         let mut supervisor = self.shared.keeper.report();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut rotation = tokio::time::interval(ROTATE_EVERY);
@@ -81,6 +91,13 @@ impl Host {
             if let Err(error) = write_report(&self.shared.layout, &report) {
                 tracing::warn!(%error, "cannot write the report");
             }
+            told.send_if_modified(|last| {
+                let changed = last.as_ref() != Some(&report);
+                if changed {
+                    *last = Some(report);
+                }
+                changed
+            });
         }
     }
 
@@ -134,7 +151,8 @@ impl Host {
     fn strays(&self) -> Vec<InstanceId> {
         let Ok(entries) = std::fs::read_dir(self.shared.layout.programs_dir()) else { return Vec::new() };
         let names = entries.filter_map(|e| e.ok()?.file_name().to_str()?.strip_suffix(".conf")?.parse().ok());
-        let mut strays: Vec<InstanceId> = names.filter(|id: &InstanceId| id.as_str() != program::AGENT && !self.tasks.contains_key(id)).collect();
+        let mut strays: Vec<InstanceId> =
+            names.filter(|id: &InstanceId| id.as_str() != program::AGENT && !self.tasks.contains_key(id)).collect();
         strays.sort();
         strays
     }
@@ -170,7 +188,10 @@ fn read_desired(path: &Path) -> anyhow::Result<Option<DesiredState>> {
 pub fn take(layout: &Layout, current: &watch::Sender<DesiredState>, state: DesiredState) -> anyhow::Result<bool> {
     let have = current.borrow().generation;
     if state.generation < have {
-        anyhow::bail!("generation {} is older than {have}, which this host already has; give it a higher number", state.generation);
+        anyhow::bail!(
+            "generation {} is older than {have}, which this host already has; give it a higher number",
+            state.generation
+        );
     }
     for (n, spec) in state.instances.iter().enumerate() {
         program::check_id(&spec.id)?;

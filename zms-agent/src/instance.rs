@@ -15,6 +15,7 @@ use crate::layout::Layout;
 use crate::observe::{Sight, observe};
 use crate::process::Process;
 use crate::render::{self, Rendered};
+use crate::secrets::{Kept, Secrets};
 use crate::supervisor::program;
 use crate::{disk, fetch, preflight, process, status, unpack};
 
@@ -64,10 +65,10 @@ pub struct Shared {
 
 /// Works on one instance until `wanted` is dropped.
 pub async fn work(shared: Arc<Shared>, mut wanted: watch::Receiver<InstanceSpec>, reports: mpsc::Sender<InstanceReport>) {
-    let mut starts = Starts::default();
+    let mut memory = Memory::default();
     loop {
         let spec = wanted.borrow_and_update().clone();
-        let report = once(&shared, &spec, &mut starts).await;
+        let report = once(&shared, &spec, &mut memory).await;
         let pause = if report.done() { shared.timing.idle } else { shared.timing.busy };
         if reports.send(report).await.is_err() {
             return;
@@ -79,20 +80,27 @@ pub async fn work(shared: Arc<Shared>, mut wanted: watch::Receiver<InstanceSpec>
     }
 }
 
+/// What a task remembers of its instance. Nothing depends on it: it is empty after each start of the agent.
+#[derive(Debug, Default)]
+struct Memory {
+    starts: Starts,
+    secrets: Kept,
+}
+
 /// One look and one step.
-async fn once(shared: &Shared, spec: &InstanceSpec, starts: &mut Starts) -> InstanceReport {
-    let rendered = render::render(&shared.layout, spec, shared.java.as_deref());
+async fn once(shared: &Shared, spec: &InstanceSpec, memory: &mut Memory) -> InstanceReport {
+    let rendered = render::render(&shared.layout, spec, shared.java.as_deref(), &memory.secrets.of(spec));
     let sight = observe(&shared.layout, &shared.keeper, spec, rendered.as_ref().ok(), shared.timing.probe).await;
     let mut decision = decide(spec, &sight.seen);
-    starts.note(spec, &decision);
+    memory.starts.note(spec, &decision);
     let step = decision.step;
     fault::point(step, Moment::Before);
-    if let Err(problem) = act(shared, spec, rendered, &sight.seen.process, &mut decision, starts).await {
+    if let Err(problem) = act(shared, spec, rendered, &sight.seen.process, &mut decision, memory).await {
         tracing::warn!(instance = %spec.id, step = ?decision.step, %problem, "step failed");
         decision.why = problem;
     }
     fault::point(step, Moment::After);
-    report(spec, &sight, decision, starts)
+    report(spec, &sight, decision, &memory.starts)
 }
 
 fn report(spec: &InstanceSpec, sight: &Sight, decision: Decision, starts: &Starts) -> InstanceReport {
@@ -121,7 +129,7 @@ async fn act(
     rendered: Result<Rendered, render::RenderError>,
     process: &Found,
     decision: &mut Decision,
-    starts: &mut Starts,
+    memory: &mut Memory,
 ) -> Result<(), String> {
     let layout = &shared.layout;
     let text = |error: &dyn std::fmt::Display| error.to_string();
@@ -129,15 +137,31 @@ async fn act(
         Act::Wait | Act::Nothing => Ok(()),
         Act::Fetch(package) => {
             let _one = shared.packages.acquire().await.expect("the semaphore is never closed");
-            if fetch::present(layout, &package) { Ok(()) } else { fetch::fetch(layout, &shared.source, &package).await.map_err(|e| text(&e)) }
+            if fetch::present(layout, &package) {
+                Ok(())
+            } else {
+                fetch::fetch(layout, &shared.source, &package).await.map_err(|e| text(&e))
+            }
         }
         Act::Unpack(package) => {
             let _one = shared.packages.acquire().await.expect("the semaphore is never closed");
             let layout = layout.clone();
-            blocking(move || if unpack::present(&layout, &package) { Ok(()) } else { unpack::unpack(&layout, &package).map_err(|e| e.to_string()) }).await
+            blocking(move || {
+                if unpack::present(&layout, &package) {
+                    Ok(())
+                } else {
+                    unpack::unpack(&layout, &package).map_err(|e| e.to_string())
+                }
+            })
+            .await
         }
         Act::Render => {
-            let rendered = rendered.map_err(|e| text(&e))?;
+            let mut rendered = rendered.map_err(|e| text(&e))?;
+            if !rendered.complete() {
+                let secrets = Secrets::fetch(&shared.source, spec).await?;
+                rendered = render::render(layout, spec, shared.java.as_deref(), &secrets).map_err(|e| text(&e))?;
+                memory.secrets.keep(spec, secrets);
+            }
             let (layout, spec) = (layout.clone(), spec.clone());
             blocking(move || render::write(&layout, &spec, &rendered).map_err(|e| e.to_string())).await
         }
@@ -147,10 +171,11 @@ async fn act(
                 return Ok(());
             }
             let content = program::text(layout, &spec.id, &spec.body.exec);
-            disk::write_whole(&layout.program_file(&spec.id), content.as_bytes(), 0o640).map_err(|e| format!("writing its program file: {e}"))?;
+            disk::write_whole(&layout.program_file(&spec.id), content.as_bytes(), 0o640)
+                .map_err(|e| format!("writing its program file: {e}"))?;
             shared.keeper.register(&spec.id).await
         }
-        Act::Start => start(shared, spec, decision, starts).await,
+        Act::Start => start(shared, spec, decision, &mut memory.starts).await,
         Act::StopProgram => shared.keeper.stop(&spec.id).await,
         Act::StopOrphan(pid) => stop_orphan(spec, pid).await,
         Act::Unregister => shared.keeper.unregister(&spec.id).await,
@@ -184,7 +209,8 @@ async fn start(shared: &Shared, spec: &InstanceSpec, decision: &mut Decision, st
     }
     if let Some(left) = starts.hold_left(Instant::now()) {
         let last = status::last_lines(&shared.layout.log_file(&spec.id), 1).unwrap_or_default().join(" ");
-        decision.why = format!("{} starts failed; the next is in {} s. Last line of its log: {last}", starts.failed, left.as_secs() + 1);
+        decision.why =
+            format!("{} starts failed; the next is in {} s. Last line of its log: {last}", starts.failed, left.as_secs() + 1);
         return Ok(());
     }
     starts.started(Instant::now(), shared.timing);

@@ -129,7 +129,9 @@ impl Keeper {
     pub async fn unregister(&self, id: &InstanceId) -> Result<(), String> {
         let file = self.layout.program_file(id);
         match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(format!("deleting {}: {error}", file.display())),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("deleting {}: {error}", file.display()));
+            }
             _ => {}
         }
         if self.programs().await.is_err() {

@@ -6,8 +6,9 @@
 //! releases/<package>/      archives unpacked side by side
 //! conf/<id>/<hash>/        rendered files of one spec; conf/<id>/current points at the wanted one
 //! data/<id>/  log/<id>/    what an instance writes
+//! pki/                     the host's key and certificate, the portal's authority
 //! run/                     supervisord's socket and configuration, locks, one program file an instance
-//! state/                   desired state, last report
+//! state/                   which portal it belongs to, desired state, last report, last word from the portal
 //! trash/                   data of instances that are gone
 //! ```
 
@@ -149,6 +150,31 @@ impl Layout {
     /// What the agent last found.
     pub fn report(&self) -> PathBuf {
         self.prefix.join("state/report.json")
+    }
+
+    /// The folder of the host's key and certificate.
+    pub fn pki(&self) -> PathBuf {
+        self.prefix.join("pki")
+    }
+
+    /// The certificate of the authority that the portal's certificates come from.
+    pub fn authority(&self) -> PathBuf {
+        self.pki().join("ca.pem")
+    }
+
+    /// Which portal this host belongs to.
+    pub fn membership(&self) -> PathBuf {
+        self.prefix.join("state/portal.json")
+    }
+
+    /// The name under which a join that has not succeeded yet is asked for again.
+    pub fn enrolment(&self) -> PathBuf {
+        self.prefix.join("state/enrolment")
+    }
+
+    /// How the last request to the portal ended.
+    pub fn contact(&self) -> PathBuf {
+        self.prefix.join("state/contact.json")
     }
 }
 

@@ -7,11 +7,14 @@
 //! 4. [`fetch`], [`unpack`], [`render`], [`preflight`]: the steps before a start.
 //! 5. [`exec`] and [`lock`]: the one way in which a process of ours is started.
 //! 6. [`supervisor`], [`process`], [`probe`]: the foreign systems of a host.
-//! 7. [`host`]: the loop that ties them together.
+//! 7. [`portal`], [`secrets`], [`facts`], [`answer`]: what a host and its portal say to one another.
+//! 8. [`host`]: the loop that ties the instances together; [`run`]: everything that runs in an agent.
 
+pub mod answer;
 pub mod decide;
 pub mod disk;
 pub mod exec;
+pub mod facts;
 pub mod fault;
 pub mod fetch;
 pub mod host;
@@ -20,11 +23,14 @@ pub mod keeper;
 pub mod layout;
 pub mod lock;
 pub mod observe;
+pub mod portal;
 pub mod preflight;
 pub mod probe;
 pub mod process;
 pub mod render;
 pub mod rotate;
+pub mod run;
+pub mod secrets;
 pub mod status;
 pub mod supervisor;
 pub mod unpack;

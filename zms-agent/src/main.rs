@@ -1,20 +1,16 @@
 //! `zms-agent`: see the library for how it works.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use tokio::sync::watch;
-use zms_agent::fetch::Source;
-use zms_agent::instance::Timing;
 use zms_agent::layout::Layout;
-use zms_agent::lock::InstanceLock;
-use zms_agent::supervisor::server;
-use zms_agent::{exec, host, status};
-use zms_core::host::DesiredState;
+use zms_agent::portal::Waits;
+use zms_agent::portal::join::{JoinError, Joined, join};
+use zms_agent::run::{self, Mode};
+use zms_agent::{exec, status};
 use zms_core::names::InstanceId;
 
 /// Makes a host equal to its desired state.
@@ -30,6 +26,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Makes this host one of a portal's. The token comes on standard input. Exit status 3: the portal refused.
+    Join {
+        /// The portal: https://portal.example:8443
+        #[arg(long)]
+        url: String,
+        /// File with the certificate (PEM) that the portal's own must come from.
+        #[arg(long)]
+        ca: PathBuf,
+    },
     /// Works on the desired state until it is ended; a second one waits for the first to end.
     Run(RunArguments),
     /// Starts one instance under its lock and becomes its process. Called by supervisord.
@@ -52,14 +57,24 @@ enum Command {
     },
 }
 
+/// Without options: for the portal that this host joined.
 #[derive(Debug, clap::Args)]
 struct RunArguments {
     /// Follows this desired-state file instead of a portal.
-    #[arg(long, env = "ZMS_DESIRED")]
-    desired: PathBuf,
+    #[arg(long, requires = "packages")]
+    desired: Option<PathBuf>,
     /// Takes archives from this folder instead of a portal.
-    #[arg(long, env = "ZMS_PACKAGES")]
-    packages: PathBuf,
+    #[arg(long, requires = "desired")]
+    packages: Option<PathBuf>,
+}
+
+impl RunArguments {
+    fn mode(self) -> Mode {
+        match (self.desired, self.packages) {
+            (Some(desired), Some(packages)) => Mode::Alone { desired, packages },
+            _ => Mode::Portal,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -72,10 +87,7 @@ fn main() -> ExitCode {
     if let Command::Exec { instance } = &arguments.command {
         return exec::main(&layout, instance);
     }
-    match with_runtime(&layout, arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
+    with_runtime(&layout, arguments.command).unwrap_or_else(|error| fail(&error))
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
@@ -83,42 +95,44 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn with_runtime(layout: &Layout, command: Command) -> anyhow::Result<()> {
+fn with_runtime(layout: &Layout, command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match command {
-        Command::Run(arguments) => runtime.block_on(run(layout.clone(), arguments)),
-        Command::Status => {
-            print!("{}", status::show(layout, SystemTime::now())?);
-            Ok(())
+        Command::Join { url, ca } => {
+            log_to_standard_error();
+            let joined = runtime.block_on(join(layout, &url, &ca, std::io::stdin().lock(), Waits::default()));
+            return Ok(tell(joined));
         }
+        Command::Run(arguments) => {
+            log_to_standard_error();
+            runtime.block_on(run::run(layout.clone(), arguments.mode()))?;
+        }
+        Command::Status => print!("{}", status::show(layout, SystemTime::now())?),
         Command::Logs { instance, lines, follow } => {
             let log = layout.log_file(&instance);
-            runtime.block_on(status::print_log(&log, lines, follow)).with_context(|| format!("reading {}", log.display()))
+            runtime.block_on(status::print_log(&log, lines, follow)).with_context(|| format!("reading {}", log.display()))?;
         }
         Command::Exec { .. } => unreachable!("handled before the runtime was made"),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn run(layout: Layout, arguments: RunArguments) -> anyhow::Result<()> {
+fn log_to_standard_error() {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
-    std::fs::create_dir_all(layout.prefix().join("run/locks")).context("making the lock folder")?;
-    let waiting = layout.agent_lock();
-    let _lock = tokio::task::spawn_blocking(move || InstanceLock::wait(&waiting)).await?.context("taking the agent's lock")?;
-    tracing::info!(prefix = %layout.prefix().display(), version = env!("CARGO_PKG_VERSION"), "acting for this host");
-    let own = ["run".into(), "--desired".into(), text(&arguments.desired)?, "--packages".into(), text(&arguments.packages)?];
-    server::write_agent(&layout, &own, BTreeMap::new()).context("making the agent a program of supervisord")?;
-    let empty = DesiredState { generation: 0, supervisor: None, instances: Vec::new() };
-    let remembered = host::remembered(&layout).unwrap_or_else(|error| {
-        tracing::warn!(error = format!("{error:#}"), "cannot read the remembered desired state; waiting for a new one");
-        None
-    });
-    let (current, desired) = watch::channel(remembered.unwrap_or(empty));
-    tokio::spawn(host::follow_file(layout.clone(), arguments.desired, current));
-    host::run(layout, Source::Folder(arguments.packages), desired, Timing::default()).await
 }
 
-/// A path as an absolute text: the agent that supervisord starts runs in another folder.
-fn text(path: &Path) -> anyhow::Result<String> {
-    let absolute = std::path::absolute(path)?;
-    absolute.into_os_string().into_string().map_err(|path| anyhow::anyhow!("{}: is not UTF-8", path.display()))
+/// How a join ended, for people and for the script that ran it.
+fn tell(joined: Result<Joined, JoinError>) -> ExitCode {
+    match joined {
+        Ok(Joined::Now(host)) => println!("joined: this host is {host}"),
+        Ok(Joined::Before(host, until)) => {
+            println!("already joined: this host is {host}, its certificate is valid until {until}")
+        }
+        Err(JoinError::Refused(why)) => {
+            eprintln!("zms-agent: {why}");
+            return ExitCode::from(3);
+        }
+        Err(JoinError::Failed(error)) => return fail(&error),
+    }
+    ExitCode::SUCCESS
 }

@@ -23,14 +23,22 @@ pub struct Sight {
 }
 
 /// Looks. `rendered` is absent when the spec cannot be rendered.
-pub async fn observe(layout: &Layout, keeper: &Keeper, spec: &InstanceSpec, rendered: Option<&Rendered>, deadline: Duration) -> Sight {
+pub async fn observe(
+    layout: &Layout,
+    keeper: &Keeper,
+    spec: &InstanceSpec,
+    rendered: Option<&Rendered>,
+    deadline: Duration,
+) -> Sight {
     let process = find_process(layout, spec);
     let programs = keeper.programs().await;
     let known = programs.map(|all| all.into_iter().find(|p| p.name == spec.id.as_str()));
     let child = known.as_ref().ok().and_then(|p| p.as_ref()).and_then(|p| p.pid);
     let supervised = matches!(process, Found::Process { pid, .. } if child == Some(pid));
     let health = match &process {
-        Found::Process { hash, .. } if *hash == spec.hash && spec.phase == Phase::Running => probe::probe(&spec.body.probe, deadline).await,
+        Found::Process { hash, .. } if *hash == spec.hash && spec.phase == Phase::Running => {
+            probe::probe(&spec.body.probe, deadline).await
+        }
         _ => Health::Unknown,
     };
     let unpackable: Vec<_> = spec.body.packages.iter().filter(|p| !unpack::present(layout, p)).cloned().collect();

@@ -16,16 +16,27 @@ pub fn check(layout: &Layout, spec: &InstanceSpec) -> Vec<String> {
     problems
 }
 
-fn port_in_use(port: &Port) -> Option<String> {
-    let address = format!("{}:{}", port.address, port.port);
+/// Why a port cannot be listened on.
+pub fn port_in_use(port: &Port) -> Option<String> {
+    let address = if port.address.contains(':') {
+        format!("[{}]:{}", port.address, port.port)
+    } else {
+        format!("{}:{}", port.address, port.port)
+    };
     let tried = match address.to_socket_addrs() {
-        Ok(mut all) => all.next().map_or_else(|| Err(io::Error::other("it has no address")), |one| TcpListener::bind(one).map(drop)),
+        Ok(mut all) => {
+            all.next().map_or_else(|| Err(io::Error::other("it has no address")), |one| TcpListener::bind(one).map(drop))
+        }
         Err(error) => Err(error),
     };
     let error = tried.err()?;
     Some(match error.kind() {
-        io::ErrorKind::AddrInUse => format!("port {address} ({}) is in use by another process; free it or choose another port", port.name),
-        io::ErrorKind::PermissionDenied => format!("port {address} ({}): ports below 1024 need root; choose a higher one", port.name),
+        io::ErrorKind::AddrInUse => {
+            format!("port {address} ({}) is in use by another process; free it or choose another port", port.name)
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("port {address} ({}): ports below 1024 need root; choose a higher one", port.name)
+        }
         io::ErrorKind::AddrNotAvailable => format!("port {address} ({}): this host has no such address", port.name),
         _ => format!("port {address} ({}): {error}", port.name),
     })
@@ -38,7 +49,7 @@ pub fn too_little_space(prefix: &Path, wanted: u64) -> Option<String> {
     }
     match statvfs(prefix) {
         Ok(found) => {
-            let free = (found.blocks_available() as u64).saturating_mul(found.fragment_size() as u64) >> 20;
+            let free = found.blocks_available().saturating_mul(found.fragment_size()) >> 20;
             (free < wanted).then(|| format!("{} has {free} MiB free; {wanted} MiB are needed", prefix.display()))
         }
         Err(error) => Some(format!("free space of {}: {error}", prefix.display())),

@@ -2,6 +2,11 @@
 //!
 //! A folder is written whole under another name and renamed, so `conf/<id>/<hash>` is either right or absent; then the
 //! link `current` is flipped.
+//!
+//! [`places`] knows what placeholders stand for, [`content`] is a file whose secrets may not be at hand.
+
+pub mod content;
+pub(crate) mod places;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,9 +15,12 @@ use std::path::{Path, PathBuf};
 
 use zms_core::host::{ConfigFile, InstanceSpec, Prepare};
 
+use self::content::Content;
+use self::places::Places;
 use crate::disk;
 use crate::exec::{ExecFile, PrepareStep};
 use crate::layout::Layout;
+use crate::secrets::Secrets;
 
 /// Why the files of a spec cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -33,32 +41,54 @@ pub enum RenderError {
         /// Why.
         source: io::Error,
     },
+    /// A secret is not at hand.
+    #[error("file {file}: secret {reference} is not at hand; it comes from the portal")]
+    Secret {
+        /// Which file.
+        file: String,
+        /// Which secret.
+        reference: String,
+    },
 }
 
 /// What the files of a spec are, before any of them is written.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Rendered {
     /// Name, content, private.
-    files: Vec<(String, Vec<u8>, bool)>,
+    files: Vec<(String, Content, bool)>,
+}
+
+impl Rendered {
+    /// Is everything there that is needed to write the files? Whether they are right can be told also without.
+    pub fn complete(&self) -> bool {
+        self.files.iter().all(|(_, content, _)| content.bytes().is_ok())
+    }
+
+    fn same_as(&self, folder: &Path) -> bool {
+        self.files.iter().all(|(name, content, _)| fs::read(folder.join(name)).is_ok_and(|found| content.same_as(&found)))
+    }
 }
 
 /// The file that `zms-agent exec` reads, and a name no rendered file may have.
 const EXEC_FILE: &str = "exec.json";
 
-/// Puts absolute paths where the spec has placeholders.
-pub fn render(layout: &Layout, spec: &InstanceSpec, java: Option<&Path>) -> Result<Rendered, RenderError> {
+/// Puts absolute paths, and the secrets that are at hand, where the spec has placeholders.
+pub fn render(layout: &Layout, spec: &InstanceSpec, java: Option<&Path>, secrets: &Secrets) -> Result<Rendered, RenderError> {
     let places = Places::new(layout, spec, java);
     let mut files = Vec::new();
     for ConfigFile { name, body, private } in &spec.body.files {
-        let plain = !name.is_empty() && !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        let plain =
+            !name.is_empty() && !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if !plain || name == EXEC_FILE || files.iter().any(|(other, _, _)| other == name) {
             return Err(refused(format!("file {name:?}"), "a name is unique and has letters, digits and . _ - only"));
         }
-        files.push((name.clone(), places.resolve(body, name)?.into_bytes(), *private));
+        let content = places.content(body, name, secrets)?;
+        let private = *private || content.has_secrets();
+        files.push((name.clone(), content, private));
     }
     let exec = exec_file(layout, spec, &places)?;
-    let text = serde_json::to_vec_pretty(&exec).expect("an exec file has only string keys");
-    files.push((EXEC_FILE.into(), text, true));
+    let text = serde_json::to_string_pretty(&exec).expect("an exec file has only string keys");
+    files.push((EXEC_FILE.into(), Content::plain(text), true));
     Ok(Rendered { files })
 }
 
@@ -69,17 +99,19 @@ fn exec_file(layout: &Layout, spec: &InstanceSpec, places: &Places) -> Result<Ex
     for (key, value) in &exec.env {
         let named = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !named || key.starts_with("LD_") || key.starts_with("ZMS_") {
-            return Err(refused(format!("environment variable {key:?}"), "letters, digits and _ only; LD_… and ZMS_… are not for a spec"));
+            return Err(refused(
+                format!("environment variable {key:?}"),
+                "letters, digits and _ only; LD_… and ZMS_… are not for a spec",
+            ));
         }
         env.insert(key.clone(), places.resolve(value, key)?);
     }
     let mut prepare = Vec::new();
     for step in &spec.body.prepare {
         prepare.push(match step {
-            Prepare::Copy { from, to } => PrepareStep::Copy {
-                from: layout.conf(&spec.id, &spec.hash).join(from),
-                to: places.below_data(to)?,
-            },
+            Prepare::Copy { from, to } => {
+                PrepareStep::Copy { from: layout.conf(&spec.id, &spec.hash).join(from), to: places.below_data(to)? }
+            }
             Prepare::Run { unless, argv, timeout_s } => PrepareStep::Run {
                 unless: places.below_data(unless)?,
                 argv: places.argv(argv, "prepare")?,
@@ -104,94 +136,11 @@ fn refused(place: String, rule: impl Into<String>) -> RenderError {
     RenderError::Refused { place, rule: rule.into() }
 }
 
-/// What placeholders stand for.
-struct Places {
-    values: BTreeMap<String, String>,
-    java: Option<String>,
-    releases: Vec<PathBuf>,
-    data: PathBuf,
-}
-
-impl Places {
-    fn new(layout: &Layout, spec: &InstanceSpec, java: Option<&Path>) -> Self {
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let mut values = BTreeMap::new();
-        let mut releases = Vec::new();
-        let mut packed_java = None;
-        for package in &spec.body.packages {
-            let folder = layout.release(package);
-            if package.name.as_str() == "jre" {
-                packed_java = Some(text(folder.join("bin/java")));
-            }
-            values.insert(format!("package:{}", package.name), text(folder.clone()));
-            releases.push(folder);
-        }
-        let data = layout.data_dir(&spec.id);
-        values.insert("data".into(), text(data.clone()));
-        values.insert("conf".into(), text(layout.conf(&spec.id, &spec.hash)));
-        let java = packed_java.or_else(|| java.map(|path| path.to_string_lossy().into_owned()));
-        Self { values, java, releases, data }
-    }
-
-    /// Replaces `{name}`. Braces that are no placeholder of ours stay (a log pattern may have them); a name that looks
-    /// like one of ours and is unknown is an error.
-    fn resolve(&self, text: &str, place: &str) -> Result<String, RenderError> {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(start) = rest.find('{') {
-            out.push_str(&rest[..start]);
-            let after = &rest[start + 1..];
-            let name = after.split_once('}').map(|(name, _)| name).filter(|name| looks_like_ours(name));
-            let Some(name) = name else {
-                out.push('{');
-                rest = after;
-                continue;
-            };
-            out.push_str(self.value(name, place)?);
-            rest = &after[name.len() + 1..];
-        }
-        out.push_str(rest);
-        Ok(out)
-    }
-
-    fn value(&self, name: &str, place: &str) -> Result<&str, RenderError> {
-        if name == "java" {
-            let rule = "needs Java: no package jre in this spec and no Java 17 or newer on this host";
-            return self.java.as_deref().ok_or_else(|| refused(place.to_owned(), rule));
-        }
-        let known = || self.values.keys().map(|key| format!("{{{key}}}")).collect::<Vec<_>>().join(" ");
-        self.values.get(name).map(String::as_str).ok_or_else(|| refused(place.to_owned(), format!("{{{name}}} is not known here; there are {} {{java}}", known())))
-    }
-
-    fn argv(&self, argv: &[String], place: &str) -> Result<Vec<String>, RenderError> {
-        let argv: Vec<String> = argv.iter().map(|word| self.resolve(word, place)).collect::<Result<_, _>>()?;
-        let program = argv.first().ok_or_else(|| refused(place.to_owned(), "a command has a program"))?;
-        let ours = self.java.as_ref() == Some(program) || self.releases.iter().any(|release| below(Path::new(program), release));
-        if !ours || argv.iter().any(|word| word.contains('\0')) {
-            return Err(refused(format!("{place} {program:?}"), "the program lies in a package of the spec or is {java}"));
-        }
-        Ok(argv)
-    }
-
-    fn below_data(&self, text: &str) -> Result<PathBuf, RenderError> {
-        let path = PathBuf::from(self.resolve(text, "prepare")?);
-        if below(&path, &self.data) { Ok(path) } else { Err(refused(format!("prepare {text:?}"), "the file lies below {data}")) }
-    }
-}
-
-fn looks_like_ours(name: &str) -> bool {
-    matches!(name, "data" | "conf" | "java") || name.strip_prefix("package:").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
-}
-
-fn below(path: &Path, folder: &Path) -> bool {
-    path.starts_with(folder) && path != folder && !path.components().any(|part| part == std::path::Component::ParentDir)
-}
-
 /// Is the wanted folder there, unchanged, and the current one?
 pub fn present(layout: &Layout, spec: &InstanceSpec, rendered: &Rendered) -> bool {
     let folder = layout.conf(&spec.id, &spec.hash);
     let current = fs::read_link(layout.current_conf(&spec.id)).is_ok_and(|link| link == Path::new(spec.hash.as_str()));
-    current && rendered.files.iter().all(|(name, content, _)| fs::read(folder.join(name)).is_ok_and(|found| found == *content))
+    current && rendered.same_as(&folder)
 }
 
 /// Writes the folder and makes it the current one. A folder that somebody changed is kept beside it as `<hash>.changed`.
@@ -208,19 +157,18 @@ pub fn write(layout: &Layout, spec: &InstanceSpec, rendered: &Rendered) -> Resul
     fs::create_dir_all(&temporary).map_err(failed(&temporary))?;
     for (name, content, private) in &rendered.files {
         let path = temporary.join(name);
-        disk::write_synced(&path, content, if *private { 0o600 } else { 0o640 }).map_err(failed(&path))?;
+        let bytes =
+            content.bytes().map_err(|reference| RenderError::Secret { file: name.clone(), reference: reference.to_owned() })?;
+        disk::write_synced(&path, &bytes, if *private { 0o600 } else { 0o640 }).map_err(failed(&path))?;
     }
     let folder = layout.conf(&spec.id, &spec.hash);
-    if folder.exists() {
-        let unchanged = rendered.files.iter().all(|(name, content, _)| fs::read(folder.join(name)).is_ok_and(|found| found == *content));
-        if !unchanged {
-            let changed = confs.join(format!("{}.changed", spec.hash));
-            tracing::warn!(instance = %spec.id, kept = %changed.display(), "configuration was changed by hand; written anew");
-            if changed.exists() {
-                fs::remove_dir_all(&changed).map_err(failed(&changed))?;
-            }
-            fs::rename(&folder, &changed).map_err(failed(&folder))?;
+    if folder.exists() && !rendered.same_as(&folder) {
+        let changed = confs.join(format!("{}.changed", spec.hash));
+        tracing::warn!(instance = %spec.id, kept = %changed.display(), "configuration was changed by hand; written anew");
+        if changed.exists() {
+            fs::remove_dir_all(&changed).map_err(failed(&changed))?;
         }
+        fs::rename(&folder, &changed).map_err(failed(&folder))?;
     }
     if folder.exists() {
         fs::remove_dir_all(&temporary).map_err(failed(&temporary))?;
@@ -252,9 +200,10 @@ mod tests {
     fn placeholders_become_absolute_paths_and_other_braces_stay() {
         let (_keep, layout) = place();
         let mut spec = sleeper("s-1");
-        spec.body.files = vec![ConfigFile { name: "a.conf".into(), body: "dir={data}\npattern=%X{myid} {\n".into(), private: false }];
-        let rendered = render(&layout, &spec, None).unwrap();
-        let text = String::from_utf8(rendered.files[0].1.clone()).unwrap();
+        spec.body.files =
+            vec![ConfigFile { name: "a.conf".into(), body: "dir={data}\npattern=%X{myid} {\n".into(), private: false }];
+        let rendered = render(&layout, &spec, None, &Secrets::default()).unwrap();
+        let text = String::from_utf8(rendered.files[0].1.bytes().unwrap()).unwrap();
         assert_eq!(text, format!("dir={}\npattern=%X{{myid}} {{\n", layout.data_dir(&spec.id).display()));
     }
 
@@ -262,12 +211,14 @@ mod tests {
     fn what_a_spec_may_not_ask_for_is_refused_with_its_place() {
         let (_keep, layout) = place();
         type Change = fn(&mut InstanceSpec);
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 11] = [
             (|s| s.body.exec.argv = vec!["/bin/sh".into(), "-c".into()], "program lies in a package"),
             (|s| s.body.exec.argv = vec!["{package:sleeper}/../../sh".into()], "program lies in a package"),
             (|s| s.body.exec.argv = vec![], "has a program"),
             (|s| s.body.exec.argv = vec!["{java}".into()], "needs Java"),
             (|s| s.body.exec.argv = vec!["{package:other}/x".into()], "not known here"),
+            (|s| s.body.exec.argv.push("--password={secret:db}".into()), "stand in files only"),
+            (|s| drop(s.body.exec.env.insert("PW".into(), "{secret:db}".into())), "stand in files only"),
             (|s| drop(s.body.exec.env.insert("LD_PRELOAD".into(), "x".into())), "LD_"),
             (|s| s.body.files = vec![ConfigFile { name: "../x".into(), body: String::new(), private: false }], "letters, digits"),
             (|s| s.body.files = vec![ConfigFile { name: "exec.json".into(), body: String::new(), private: false }], "unique"),
@@ -276,7 +227,7 @@ mod tests {
         for (change, rule) in cases {
             let mut spec = sleeper("s-1");
             change(&mut spec);
-            let error = render(&layout, &spec, None).unwrap_err().to_string();
+            let error = render(&layout, &spec, None, &Secrets::default()).unwrap_err().to_string();
             assert!(error.contains(rule), "{error} should say {rule}");
         }
     }
@@ -286,7 +237,7 @@ mod tests {
         let (_keep, layout) = place();
         let mut spec = sleeper("s-1");
         spec.body.files = vec![ConfigFile { name: "a.conf".into(), body: "x=1\n".into(), private: false }];
-        let rendered = render(&layout, &spec, None).unwrap();
+        let rendered = render(&layout, &spec, None, &Secrets::default()).unwrap();
         assert!(!present(&layout, &spec, &rendered));
         write(&layout, &spec, &rendered).unwrap();
         assert!(present(&layout, &spec, &rendered));
@@ -297,5 +248,34 @@ mod tests {
         assert!(present(&layout, &spec, &rendered));
         let kept = layout.confs(&spec.id).join(format!("{}.changed/a.conf", spec.hash));
         assert_eq!(fs::read_to_string(kept).unwrap(), "x=2\n");
+    }
+
+    #[test]
+    fn a_secret_is_in_its_file_alone_and_the_file_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_keep, layout) = place();
+        let mut spec = sleeper("s-1");
+        spec.body.files =
+            vec![ConfigFile { name: "a.conf".into(), body: "x=1\npassword={secret:db/main@3}\nz=2\n".into(), private: false }];
+        let without = render(&layout, &spec, None, &Secrets::default()).unwrap();
+        assert!(!without.complete());
+        let error = write(&layout, &spec, &without).unwrap_err().to_string();
+        assert!(error.contains("a.conf") && error.contains("db/main@3"), "{error}");
+
+        let secrets = Secrets::of([("db/main@3", "hush")]);
+        let rendered = render(&layout, &spec, None, &secrets).unwrap();
+        write(&layout, &spec, &rendered).unwrap();
+        let conf = layout.current_conf(&spec.id);
+        assert_eq!(fs::read_to_string(conf.join("a.conf")).unwrap(), "x=1\npassword=hush\nz=2\n");
+        assert_eq!(fs::metadata(conf.join("a.conf")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!fs::read_to_string(conf.join(EXEC_FILE)).unwrap().contains("hush"));
+        assert!(!format!("{rendered:?} {secrets:?}").contains("hush"));
+
+        // With the secret not at hand (the agent was started again, the portal is away) the file still counts as right.
+        assert!(present(&layout, &spec, &rendered) && present(&layout, &spec, &without));
+        fs::write(conf.join("a.conf"), "x=1\npassword=hush\nz=3\n").unwrap();
+        assert!(!present(&layout, &spec, &rendered) && !present(&layout, &spec, &without));
+        fs::write(conf.join("a.conf"), "x=1\npassword=other\nz=2\n").unwrap();
+        assert!(!present(&layout, &spec, &rendered) && present(&layout, &spec, &without));
     }
 }

@@ -11,6 +11,7 @@ use zms_core::host::{Health, HostReport, SupervisorReport};
 
 use crate::layout::Layout;
 use crate::lock::{self, Holder};
+use crate::portal::contact;
 
 /// The last lines of a log are looked for in this many bytes from its end.
 const TAIL_BYTES: u64 = 256 << 10;
@@ -38,8 +39,11 @@ pub async fn print_log(path: &Path, count: usize, follow: bool) -> io::Result<()
     for line in last_lines(path, count)? {
         println!("{line}");
     }
+    if !follow {
+        return Ok(());
+    }
     let mut offset = std::fs::metadata(path)?.len();
-    while follow {
+    loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let size = std::fs::metadata(path)?.len();
         if size < offset {
@@ -52,7 +56,6 @@ pub async fn print_log(path: &Path, count: usize, follow: bool) -> io::Result<()
         print!("{}", String::from_utf8_lossy(&bytes));
         io::Write::flush(&mut io::stdout())?;
     }
-    Ok(())
 }
 
 /// The last report as a table, with its age and who acts on the host.
@@ -64,6 +67,7 @@ pub fn show(layout: &Layout, now: SystemTime) -> io::Result<String> {
         Holder::Free => "agent     NOT RUNNING: nothing is repaired; what runs goes on".to_owned(),
     };
     let _ = writeln!(out, "{agent}");
+    out.push_str(&contact::lines(layout));
     let path = layout.report();
     let Some(bytes) = crate::disk::read_bounded(&path, 16 << 20)? else {
         let _ = writeln!(out, "report    none yet");

@@ -110,7 +110,8 @@ fn stays_inside(path: &Path) -> bool {
 
 /// A symbolic link is relative to its own folder, a hard link to the root of the archive.
 fn link_stays_inside(path: &Path, link: &Path, hard: bool) -> bool {
-    let mut depth: i64 = if hard { 0 } else { path.components().filter(|c| matches!(c, Component::Normal(_))).count() as i64 - 1 };
+    let mut depth: i64 =
+        if hard { 0 } else { path.components().filter(|c| matches!(c, Component::Normal(_))).count() as i64 - 1 };
     for part in link.components() {
         match part {
             Component::Normal(_) => depth += 1,

@@ -10,6 +10,8 @@
 //! 5. [`catalogue`]: what kinds of service there are, and how settings become files and command lines.
 
 pub mod catalogue;
+#[cfg(feature = "config")]
+pub mod config;
 pub mod host;
 pub mod names;
 pub mod package;

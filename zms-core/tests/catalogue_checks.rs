@@ -1,5 +1,7 @@
 //! What a catalogue file may not say: each case damages a good file in one place.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use support::catalogue_text;

@@ -1,5 +1,7 @@
 //! What the kinds of this repository render, as text. `ZMS_GOLDEN=write cargo test -p zms-core` writes it anew.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::fmt::Write;

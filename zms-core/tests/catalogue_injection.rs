@@ -1,5 +1,7 @@
 //! Whatever people type, it adds no line, no property, no argument and no placeholder of its own.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -88,18 +90,23 @@ fn nasty() -> impl Strategy<Value = String> {
         3 => prop::collection::vec(fragments, 0..8).prop_map(|parts| parts.concat()),
         1 => "(?s).{0,60}",
         1 => "[0-9]{1,6}(m|g|MiB|s|h)?",
-        1 => prop::collection::vec("[a-z]{1,6}(\\.[a-z]{1,6}){0,2} ?= ?.{0,12}", 1..4).prop_map(|lines| lines.join("\n")),
+        2 => prop::collection::vec("[a-z]{1,6}(\\.[a-z]{1,6}){0,2} ?= ?(.{0,12}|[a-z/]{0,4}\\{(data|conf|java|x)\\})", 1..3).prop_map(|lines| lines.join("\n")),
+        1 => "(log\\.dirs|num\\.partitions|node\\.id|dataDir|tickTime|server\\.[1-4]|MALLOC_ARENA_MAX) ?= ?[a-z0-9]{0,3}",
+        1 => "GOGC=[0-9]{0,3}.{0,3}(\\{data\\})?",
         1 => prop::collection::vec("-(XX:[+-]?[A-Za-z]{1,9}|Xss[0-9]m|Dzookeeper\\.[a-z]{1,9}=.{0,6}|Xlog:[a-z:*]{1,8})", 1..4).prop_map(|words| words.join(" ")),
     ]
 }
 
-fn placeholders(body: &SpecBody) -> BTreeSet<String> {
+/// Whatever stands in braces anywhere in it, sorted; a lone brace counts too.
+fn placeholders(body: &SpecBody) -> Vec<String> {
     let json = serde_json::to_value((&body.files, &body.exec, &body.prepare)).unwrap();
     let mut texts = Vec::new();
     collect(&json, &mut texts);
     let names =
         texts.iter().flat_map(|text| text.split('{').skip(1).map(|rest| rest.split('}').next().unwrap_or(rest).to_owned()));
-    names.collect()
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }
 
 fn collect(json: &serde_json::Value, texts: &mut Vec<String>) {
@@ -134,6 +141,16 @@ fn typed_lines(setting: &Setting, typed: &str) -> usize {
     }
 }
 
+/// The free lists many times: they take the most of what is typed.
+fn settings_by_freedom(kind: &Kind) -> Vec<&Setting> {
+    let times = |setting: &Setting| match setting.value_type {
+        ValueType::Properties | ValueType::Environment | ValueType::Jvm => 15,
+        ValueType::Text | ValueType::Choice => 3,
+        ValueType::Integer | ValueType::Boolean | ValueType::Bytes | ValueType::Duration => 1,
+    };
+    kind.settings().iter().flat_map(|setting| std::iter::repeat_n(setting, times(setting))).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
@@ -142,7 +159,8 @@ proptest! {
         place in 0usize..3, setting in any::<prop::sample::Index>(), typed in nasty(), own: bool,
     ) {
         let Known { kind, plain } = &KNOWN[place];
-        let setting = setting.get(kind.settings());
+        let settings = settings_by_freedom(kind);
+        let setting = setting.get(&settings);
         let mut service = service(kind, 3, 8192);
         let values = if own { &mut service.members[0].settings } else { &mut service.settings };
         values.insert(setting.key.clone(), typed.clone());

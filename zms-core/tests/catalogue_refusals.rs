@@ -1,5 +1,7 @@
 //! What people may not type, and services that make no sense.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use support::{codes, kind, package, service, with_setting};

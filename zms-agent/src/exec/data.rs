@@ -19,10 +19,34 @@ const LOST_AND_FOUND: &str = "lost+found";
 pub fn claim(folder: &Path, uid: &str) -> Result<(), ExecError> {
     let at = |attempt: &str, error| ExecError::system(format!("{attempt} {}", folder.display()), error);
     DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(|error| at("make the data folder", error))?;
+    match look(folder, uid).map_err(|error| at("find out whose data is in", error))? {
+        Owner::Itself => Ok(()),
+        Owner::Nobody => disk::write_whole(&folder.join(MARKER), format!("{uid}\n").as_bytes(), 0o640)
+            .map_err(|error| at("write the owner into", error)),
+        Owner::Another(refusal) => Err(ExecError::config(refusal)),
+    }
+}
+
+/// Why an instance with this uid would not take the folder; nothing is changed.
+pub fn refusal(folder: &Path, uid: &str) -> io::Result<Option<String>> {
+    Ok(match look(folder, uid)? {
+        Owner::Itself | Owner::Nobody => None,
+        Owner::Another(refusal) => Some(refusal),
+    })
+}
+
+enum Owner {
+    Itself,
+    Nobody,
+    /// With a sentence about it.
+    Another(String),
+}
+
+fn look(folder: &Path, uid: &str) -> io::Result<Owner> {
     match fs::read_to_string(folder.join(MARKER)) {
-        Ok(owner) if owner.trim() == uid => return Ok(()),
+        Ok(owner) if owner.trim() == uid => return Ok(Owner::Itself),
         Ok(owner) => {
-            return Err(ExecError::config(format!(
+            return Ok(Owner::Another(format!(
                 "{} holds the data of an instance with uid {:?}, this one has {uid:?}: move the folder away or restore \
                  the instance it belongs to",
                 folder.display(),
@@ -30,21 +54,24 @@ pub fn claim(folder: &Path, uid: &str) -> Result<(), ExecError> {
             )));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(at("read the owner of", error)),
+        Err(error) => return Err(error),
     }
-    if let Some(name) = something_in(folder).map_err(|error| at("list", error))? {
-        return Err(ExecError::config(format!(
+    Ok(match something_in(folder)? {
+        None => Owner::Nobody,
+        Some(name) => Owner::Another(format!(
             "{} is not empty (it has {name:?}) and has no file {MARKER} that says whose it is: empty it, or write {uid} \
              into that file if the data is meant for this instance",
             folder.display()
-        )));
-    }
-    disk::write_whole(&folder.join(MARKER), format!("{uid}\n").as_bytes(), 0o640)
-        .map_err(|error| at("write the owner into", error))
+        )),
+    })
 }
 
 fn something_in(folder: &Path) -> io::Result<Option<String>> {
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !name.starts_with(HALF_MARKER) && name != LOST_AND_FOUND {
             return Ok(Some(name));
@@ -76,6 +103,9 @@ mod tests {
         claim(place.path(), "old").unwrap();
         let error = claim(place.path(), "new").unwrap_err();
         assert_eq!(error.exit(), Exit::Config);
+        assert_eq!(refusal(place.path(), "new").unwrap(), Some(error.to_string()));
+        assert_eq!(refusal(place.path(), "old").unwrap(), None);
+        assert_eq!(refusal(&place.path().join("not-there"), "new").unwrap(), None);
         assert!(error.to_string().contains("\"old\"") && error.to_string().contains("\"new\""), "{error}");
     }
 

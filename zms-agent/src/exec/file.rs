@@ -25,7 +25,7 @@ pub struct ExecFile {
     /// Environment besides `PATH`, `HOME`, `LANG`, `TZ` and our own two.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Wanted limit of open files.
+    /// Limit of open files; 0 leaves it as it is.
     pub nofile: u64,
     /// Done under the lock before each start, in this order.
     #[serde(default)]

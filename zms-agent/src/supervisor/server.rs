@@ -25,8 +25,6 @@ use crate::status;
 
 /// How often a supervisord that is starting is asked whether it works.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// It must hold a socket, a log and two pipes for each program.
-const OPEN_FILES: u64 = 4096;
 
 /// Why there is no supervisord.
 #[derive(Debug, thiserror::Error)]
@@ -160,14 +158,15 @@ fn write_exec(layout: &Layout, name: &str, argv: Vec<String>, env: BTreeMap<Stri
         spec: hash(&argv, &env),
         argv,
         env,
-        nofile: OPEN_FILES,
+        nofile: 0,
         prepare: Vec::new(),
         data_dir: layout.data_dir(&id),
         log_file: layout.log_file(&id),
         id,
     };
     let text = serde_json::to_vec_pretty(&file).expect("an exec file has only string keys");
-    write(&layout.exec_file(&file.id), &text)
+    // For our user alone, like those of instances: the address of a proxy may hold a password.
+    write_as(&layout.exec_file(&file.id), &text, 0o600)
 }
 
 /// No portal has made a spec of it, so the hash is of what is started.
@@ -178,10 +177,15 @@ fn hash(argv: &[String], env: &BTreeMap<String, String>) -> SpecHash {
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), ServerError> {
-    disk::write_whole(path, content, 0o640).map_err(|error| ServerError::Write { path: path.to_owned(), error })
+    write_as(path, content, 0o640)
 }
 
-fn find_python(path: &OsStr) -> Result<PathBuf, ServerError> {
+fn write_as(path: &Path, content: &[u8], mode: u32) -> Result<(), ServerError> {
+    disk::write_whole(path, content, mode).map_err(|error| ServerError::Write { path: path.to_owned(), error })
+}
+
+/// The `python3` of a search path.
+pub fn find_python(path: &OsStr) -> Result<PathBuf, ServerError> {
     std::env::split_paths(path)
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join("python3"))

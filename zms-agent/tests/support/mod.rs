@@ -1,6 +1,7 @@
 //! A host in a temporary folder: a real agent, a real supervisord, real servers.
 
 #![allow(clippy::disallowed_methods, reason = "the test plays the person who starts an agent on a host")]
+#![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod example;

@@ -60,7 +60,7 @@ pub struct Setting {
     /// Where it is written, besides templates that name it.
     #[serde(default)]
     pub into: Vec<Target>,
-    /// Keys that the catalogue sets beside this list; filled in by [`Kind::parse`].
+    /// Keys that the catalogue sets beside this list; filled in by [`Kind::parse`](super::Kind::parse).
     #[serde(skip)]
     pub owned: Vec<String>,
 }

@@ -5,6 +5,8 @@
 
 mod desired;
 mod report;
+mod sync;
 
 pub use desired::*;
 pub use report::*;
+pub use sync::*;

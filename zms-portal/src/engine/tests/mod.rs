@@ -1,0 +1,5 @@
+//! The engine on a toy machine.
+
+mod flows;
+mod toy;
+mod workers;

@@ -1,0 +1,73 @@
+//! Environments over REST.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Actor, Environment, EnvironmentChange, NewEnvironment};
+use crate::access::{Address, Role, User};
+use crate::app::{App, now_ms};
+use crate::error::Result;
+use crate::web::{Json, Path};
+
+/// Operations on environments.
+pub fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_environments, create_environment))
+        .routes(routes!(get_environment, change_environment))
+}
+
+/// All environments.
+#[derive(Debug, Serialize, ToSchema)]
+struct Environments {
+    /// By name.
+    items: Vec<Environment>,
+}
+
+/// Lists environments.
+#[utoipa::path(get, path = "/environments", tag = "environments", responses((status = 200, description = "All of them, by name", body = Environments)))]
+async fn list_environments(user: User, State(app): State<App>) -> Result<Json<Environments>> {
+    user.require(Role::Viewer)?;
+    Ok(Json(Environments { items: super::list(&app.db).await? }))
+}
+
+/// Makes an environment; for operators.
+#[utoipa::path(post, path = "/environments", tag = "environments", request_body = NewEnvironment,
+    responses((status = 201, description = "Made", body = Environment), (status = 403, description = "Operators and administrators only"),
+        (status = 422, description = "Fields are wrong, or the name is taken")))]
+async fn create_environment(
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Json(new): Json<NewEnvironment>,
+) -> Result<(StatusCode, Json<Environment>)> {
+    let actor = Actor { user: &user, address: &address.0 };
+    Ok((StatusCode::CREATED, Json(super::create(&app.db, actor, new, now_ms()).await?)))
+}
+
+/// One environment.
+#[utoipa::path(get, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name")),
+    responses((status = 200, description = "The environment", body = Environment), (status = 404, description = "There is no such environment")))]
+async fn get_environment(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Environment>> {
+    user.require(Role::Viewer)?;
+    Ok(Json(super::find_by_name(&app.db, &env).await?))
+}
+
+/// Changes title, colour or protection; for operators.
+#[utoipa::path(patch, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name")),
+    request_body = EnvironmentChange, responses((status = 200, description = "As it is now", body = Environment),
+        (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such environment"),
+        (status = 422, description = "Fields are wrong")))]
+async fn change_environment(
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Path(env): Path<String>,
+    Json(change): Json<EnvironmentChange>,
+) -> Result<Json<Environment>> {
+    let actor = Actor { user: &user, address: &address.0 };
+    Ok(Json(super::change(&app.db, actor, &env, change, now_ms()).await?))
+}

@@ -1,0 +1,242 @@
+//! Pages of environments, and the first page of all.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+
+use super::overview::{self, FirstSteps, Glance, Need};
+use super::{Actor, COLOURS, Environment, EnvironmentChange, NewEnvironment};
+use crate::access::{Address, Role, User};
+use crate::app::{App, now_ms};
+use crate::engine::{FlowSummary, view};
+use crate::error::{Error, Problem, Result};
+use crate::services::{self, PURPOSES};
+use crate::web::chrome::Chrome;
+use crate::web::links::Link;
+use crate::web::messages::Messages;
+use crate::web::{self, Form, Path};
+
+/// Flows on the page of an environment.
+const RECENT: i64 = 8;
+
+/// Pages.
+pub fn pages() -> Router<App> {
+    Router::new()
+        .route("/", get(overview))
+        .route("/overview/part", get(overview_part))
+        .route("/environments/new", get(new).post(create))
+        .route("/e/{env}", get(one))
+        .route("/e/{env}/part", get(one_part))
+        .route("/e/{env}/edit", get(edit).post(change))
+        .route("/e/{env}/stores", post(choose_stores))
+}
+
+#[derive(Template)]
+#[template(path = "environments/overview.html")]
+struct OverviewPage {
+    chrome: Chrome,
+    operator: bool,
+    part: OverviewPart,
+}
+
+/// The part that refreshes itself.
+#[derive(Template)]
+#[template(path = "environments/overview_part.html")]
+struct OverviewPart {
+    m: Messages,
+    glances: Vec<Glance>,
+    first: Option<FirstSteps>,
+    needs: Vec<Need>,
+    /// Where a first host joins and a first service is installed.
+    at: String,
+}
+
+async fn overview(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {
+    let part = load_overview(&app, &chrome, &user).await?;
+    let operator = user.may(Role::Operator);
+    web::page(OverviewPage { chrome, operator, part })
+}
+
+async fn overview_part(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {
+    web::page(load_overview(&app, &chrome, &user).await?)
+}
+
+async fn load_overview(app: &App, chrome: &Chrome, user: &User) -> Result<OverviewPart> {
+    user.require(Role::Viewer)?;
+    let mut glances = Vec::new();
+    for environment in super::list(&app.db).await? {
+        glances.push(Glance::load(app, environment, now_ms()).await?);
+    }
+    let first = FirstSteps::of(&glances, user);
+    // The checklist says it already.
+    let needs = if first.is_some() { Vec::new() } else { overview::needs(&glances) };
+    let at = glances.iter().find(|glance| !glance.hosts.is_empty()).or(glances.first());
+    let at = at.map(|glance| glance.environment.name.clone()).unwrap_or_default();
+    Ok(OverviewPart { m: chrome.m, glances, first, needs, at })
+}
+
+#[derive(Template)]
+#[template(path = "environments/form.html")]
+struct FormPage {
+    chrome: Chrome,
+    /// The environment that is changed; none makes a new one.
+    edited: Option<String>,
+    form: EnvironmentForm,
+    problems: Vec<(String, String)>,
+}
+
+impl FormPage {
+    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
+        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
+    }
+}
+
+/// What is typed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct EnvironmentForm {
+    name: String,
+    title: String,
+    colour: String,
+    /// Present when ticked.
+    protected: Option<String>,
+}
+
+async fn new(chrome: Chrome, user: User) -> Result<Response> {
+    user.require(Role::Operator)?;
+    let form = EnvironmentForm { colour: COLOURS[0].to_owned(), ..EnvironmentForm::default() };
+    web::page(FormPage { chrome, edited: None, form, problems: Vec::new() })
+}
+
+async fn create(
+    chrome: Chrome,
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Form(form): Form<EnvironmentForm>,
+) -> Result<Response> {
+    let actor = Actor { user: &user, address: &address.0 };
+    let EnvironmentForm { name, title, colour, protected } = form.clone();
+    let new = NewEnvironment { name, title, colour, protected: protected.is_some() };
+    match super::create(&app.db, actor, new, now_ms()).await {
+        Ok(environment) => Ok(web::see_other(Link::Environment(&environment.name))),
+        Err(Error::Invalid(problems)) => again(chrome, None, form, &problems),
+        Err(error) => Err(error),
+    }
+}
+
+async fn edit(chrome: Chrome, user: User) -> Result<Response> {
+    user.require(Role::Operator)?;
+    let Environment { name, title, colour, protected, .. } = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let form = EnvironmentForm { name: name.clone(), title, colour, protected: protected.then(|| "true".to_owned()) };
+    web::page(FormPage { chrome, edited: Some(name), form, problems: Vec::new() })
+}
+
+async fn change(
+    chrome: Chrome,
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Path(env): Path<String>,
+    Form(form): Form<EnvironmentForm>,
+) -> Result<Response> {
+    let actor = Actor { user: &user, address: &address.0 };
+    let change = EnvironmentChange {
+        title: Some(form.title.clone()),
+        colour: Some(form.colour.clone()),
+        protected: Some(form.protected.is_some()),
+    };
+    match super::change(&app.db, actor, &env, change, now_ms()).await {
+        Ok(environment) => Ok(web::see_other(Link::Environment(&environment.name))),
+        Err(Error::Invalid(problems)) => again(chrome, Some(env), form, &problems),
+        Err(error) => Err(error),
+    }
+}
+
+fn again(chrome: Chrome, edited: Option<String>, form: EnvironmentForm, problems: &[Problem]) -> Result<Response> {
+    let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
+    web::page_with(StatusCode::UNPROCESSABLE_ENTITY, FormPage { chrome, edited, form, problems })
+}
+
+fn colour_text(colour: &str, m: &Messages) -> &'static str {
+    match colour {
+        "green" => m.environments_green(),
+        "blue" => m.environments_blue(),
+        "purple" => m.environments_purple(),
+        "orange" => m.environments_orange(),
+        "red" => m.environments_red(),
+        _ => m.environments_grey(),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "environments/one.html")]
+struct OnePage {
+    chrome: Chrome,
+    operator: bool,
+    part: OnePart,
+    choices: Vec<StoreChoice>,
+}
+
+/// The part that refreshes itself.
+#[derive(Template)]
+#[template(path = "environments/one_part.html")]
+struct OnePart {
+    m: Messages,
+    glance: Glance,
+    needs: Vec<Need>,
+    flows: Vec<FlowSummary>,
+}
+
+/// Which services could be a store, and which is.
+struct StoreChoice {
+    purpose: &'static str,
+    title: &'static str,
+    services: Vec<(String, bool)>,
+}
+
+async fn one(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {
+    let part = load_one(&app, &chrome, &user).await?;
+    let choices = PURPOSES.map(|(purpose, kind)| {
+        let chosen = part.glance.stores.get(purpose);
+        let services = part.glance.services.iter().filter(|service| service.kind == kind);
+        StoreChoice {
+            purpose,
+            title: if purpose == "metadata" { chrome.m.environments_metadata() } else { chrome.m.environments_metrics() },
+            services: services.map(|service| (service.name.clone(), Some(&service.name) == chosen)).collect(),
+        }
+    });
+    let operator = user.may(Role::Operator);
+    web::page(OnePage { chrome, operator, part, choices: choices.into() })
+}
+
+async fn one_part(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {
+    web::page(load_one(&app, &chrome, &user).await?)
+}
+
+async fn load_one(app: &App, chrome: &Chrome, user: &User) -> Result<OnePart> {
+    user.require(Role::Viewer)?;
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let query = view::Query { environment: &environment.name, subject: "", status: "", before: "", limit: RECENT };
+    let flows = view::list(&app.db, &query).await?;
+    let glance = Glance::load(app, environment, now_ms()).await?;
+    let needs = overview::needs(std::slice::from_ref(&glance));
+    Ok(OnePart { m: chrome.m, glance, needs, flows })
+}
+
+async fn choose_stores(
+    chrome: Chrome,
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Form(form): Form<std::collections::BTreeMap<String, String>>,
+) -> Result<Response> {
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let actor = Actor { user: &user, address: &address.0 };
+    services::choose_stores(&app, actor, &environment, &form, now_ms()).await?;
+    Ok(web::see_other(Link::Environment(&environment.name)))
+}

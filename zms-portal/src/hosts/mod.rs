@@ -1,0 +1,48 @@
+//! Hosts: how they join, what their agents ask, what people see of them.
+//!
+//! 1. [`row`]: a host and its status. 2. [`token`], [`line`], [`script`]: the line that an operator pastes on a host.
+//! 3. [`entry`], [`join`]: the host's side of it, until it has a certificate. 4. [`agent_api`]: what an agent asks; [`caller`]: who it
+//! is; [`sync`]: the long poll; [`hub`]: who waits, questions and answers; [`desired`]: what is wanted of a host.
+//! 5. [`change`]: what people change; [`web`] pages, [`api`] REST; [`store`] SQL; [`answer`] answers to programs.
+
+mod agent_api;
+mod answer;
+mod api;
+mod caller;
+mod change;
+mod desired;
+mod entry;
+mod hub;
+mod join;
+mod line;
+mod row;
+mod script;
+mod store;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod token;
+mod web;
+
+pub use agent_api::agent_api;
+pub use api::api;
+pub use change::{of, rename, revoke};
+pub use desired::set_desired;
+pub use entry::join;
+pub use hub::{Hub, Twin};
+pub use line::{LineView, MadeLine, NewLine};
+pub use row::{HostDetail, HostRow, HostStatus, SILENCE_MS};
+pub use web::pages;
+
+use crate::db::Db;
+use crate::error::Result;
+
+/// Hosts of an environment, by name, those out of service too.
+pub async fn list(db: &Db, environment_id: &str) -> Result<Vec<HostRow>> {
+    store::list(db, environment_id).await
+}
+
+/// One host; [`crate::error::Error::NotFound`] when there is none.
+pub async fn find(db: &Db, host_id: &str) -> Result<HostRow> {
+    Ok(store::detail(db.read(), host_id).await?.row)
+}

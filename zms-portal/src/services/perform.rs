@@ -1,0 +1,119 @@
+//! Does the effects of a service's flows.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use zms_core::host::Phase;
+
+use super::flow::{Awaited, Command, Effect, Placement};
+use super::{purpose_of, status, store};
+use crate::app::App;
+use crate::engine::{EffectContext, Machine, Outcome, Perform};
+use crate::error::Error;
+use crate::hosts::{self, HostRow, HostStatus};
+
+/// An instance that is not ready is looked at again after this, milliseconds.
+const LOOK_AGAIN_MS: i64 = 1000;
+
+/// See the module.
+pub(super) struct Performer(pub App);
+
+impl<M: Machine<Command = Command, Effect = Effect>> Perform<M> for Performer {
+    async fn perform(&self, context: &EffectContext, effect: &Effect) -> Outcome<Command> {
+        let outcome = match effect {
+            Effect::EnsureDesired { host, place, placements } => self.ensure_desired(host, place, placements).await,
+            Effect::AwaitInstance(awaited) => self.await_instance(awaited, context.now_ms).await,
+            Effect::EnsureStore { service } => self.ensure_store(service).await,
+            Effect::EnsureRowsGone { service } => self.ensure_rows_gone(service).await,
+        };
+        outcome.unwrap_or_else(|error| Outcome::Failed(format!("{:#}", sentence(&error))))
+    }
+}
+
+/// Of the portal's own failures; a person sees it beside the step, the log has the cause.
+fn sentence(error: &Error) -> anyhow::Error {
+    match error {
+        Error::Internal(cause) => anyhow::anyhow!("{cause:#}"),
+        other => anyhow::anyhow!("{} ({other:?})", other.status()),
+    }
+}
+
+type Answer = Result<Outcome<Command>, Error>;
+
+impl Performer {
+    async fn ensure_desired(&self, host: &str, place: &str, placements: &[Placement]) -> Answer {
+        let mut tx = self.0.db.begin().await?;
+        for placement in placements {
+            if !store::place(&mut tx, placement).await? {
+                return Ok(Outcome::Done(Command::Superseded { why: format!("{} is not there any more", placement.spec.id) }));
+            }
+        }
+        hosts::set_desired(&mut tx, &self.0, host).await?;
+        tx.commit().await?;
+        self.0.hub.wake(host);
+        Ok(Outcome::Done(Command::Placed { host: place.to_owned() }))
+    }
+
+    async fn await_instance(&self, awaited: &Awaited, now_ms: i64) -> Answer {
+        let reached = || Ok(Outcome::Done(Command::Reached { instance: awaited.name.clone() }));
+        let row = store::instance(self.0.db.read(), &awaited.instance).await?;
+        let Some(row) = row.filter(|row| row.spec.hash == awaited.hash && row.spec.phase == awaited.phase) else {
+            return Ok(Outcome::Done(Command::Superseded {
+                why: "something else was wanted of an instance meanwhile".to_owned(),
+            }));
+        };
+        let host = hosts::find(&self.0.db, &awaited.host).await?;
+        let report = status::report_of(&host, &row.spec);
+        if report.is_some_and(|report| report.done_as(&row.spec)) {
+            return reached();
+        }
+        // A host that was taken out of service will never say that the instance is gone.
+        if host.status(now_ms) == HostStatus::Revoked && awaited.phase == Phase::Absent {
+            return reached();
+        }
+        let at_work = match report {
+            Some(report) if report.wanted_hash == row.spec.hash && report.wanted == row.spec.phase => {
+                format!("{}: {}", status::step_name(report), report.message)
+            }
+            Some(_) | None => "the host has not taken it up yet".to_owned(),
+        };
+        let why = format!("{} on {}: {at_work}", row.name(), host.name);
+        Ok(Outcome::Again { after_ms: LOOK_AGAIN_MS, why: with_absence(why, &host, now_ms) })
+    }
+
+    async fn ensure_store(&self, service: &str) -> Answer {
+        let mut tx = self.0.db.begin().await?;
+        if let Some(purpose) = store::kind_of(&mut tx, service).await?.as_deref().and_then(purpose_of) {
+            store::add_store(&mut tx, service, purpose).await?;
+        }
+        tx.commit().await?;
+        Ok(Outcome::Done(Command::Finished))
+    }
+
+    async fn ensure_rows_gone(&self, service: &str) -> Answer {
+        let mut tx = self.0.db.begin().await?;
+        let hosts = store::delete(&mut tx, service).await?;
+        for host in &hosts {
+            hosts::set_desired(&mut tx, &self.0, host).await?;
+        }
+        tx.commit().await?;
+        for host in &hosts {
+            self.0.hub.wake(host);
+        }
+        Ok(Outcome::Done(Command::Finished))
+    }
+}
+
+fn with_absence(why: String, host: &HostRow, now_ms: i64) -> String {
+    match host.status(now_ms) {
+        HostStatus::Online => why,
+        HostStatus::Revoked => format!("{why}; the host was taken out of service"),
+        HostStatus::Offline | HostStatus::Pending => match host.seen_at.and_then(rfc3339) {
+            Some(seen) => format!("{why}; the host is offline since {seen}"),
+            None => format!("{why}; the host was never heard of"),
+        },
+    }
+}
+
+fn rfc3339(at_ms: i64) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp(at_ms / 1000).ok()?.format(&Rfc3339).ok()
+}

@@ -1,0 +1,57 @@
+//! Which service holds an environment's metadata, and which its metrics.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::store;
+use crate::access::Role;
+use crate::app::App;
+use crate::environments::{Actor, Environment};
+use crate::error::{Error, Result};
+
+/// What a store is for, and the kind of service that can be it.
+pub const PURPOSES: [(&str, &str); 2] = [("metadata", "zookeeper"), ("metrics", "influxdb")];
+
+/// What services of `kind` can store for their environment.
+pub fn purpose_of(kind: &str) -> Option<&'static str> {
+    PURPOSES.iter().find(|(_, of)| *of == kind).map(|(purpose, _)| *purpose)
+}
+
+/// Name of the chosen service, by purpose.
+pub async fn stores(app: &App, environment: &Environment) -> Result<BTreeMap<String, String>> {
+    store::stores(app.db.read(), &environment.id).await
+}
+
+/// Chooses stores: service name by purpose, an empty name for none. Purposes that are not named stay.
+///
+/// # Errors
+/// [`Error::Invalid`] at the purpose if there is no such service or it is of another kind.
+pub async fn choose_stores(
+    app: &App,
+    actor: Actor<'_>,
+    environment: &Environment,
+    chosen: &BTreeMap<String, String>,
+    now_ms: i64,
+) -> Result<()> {
+    let target = format!("environment/{}", environment.name);
+    actor.require(&app.db, Role::Operator, "environment.stores", &target, now_ms).await?;
+    let mut tx = app.db.begin().await?;
+    let before = store::stores(&mut *tx, &environment.id).await?;
+    let services = store::services(&mut *tx, &environment.id).await?;
+    for (purpose, name) in chosen {
+        let Some((_, kind)) = PURPOSES.iter().find(|(known, _)| known == purpose) else {
+            return Err(Error::invalid(purpose, |m| m.services_unknown_purpose().to_owned()));
+        };
+        let service = services.iter().find(|row| row.name == *name && row.kind == *kind);
+        if service.is_none() && !name.is_empty() {
+            let name = name.chars().take(64).collect::<String>();
+            return Err(Error::invalid(purpose, move |m| m.services_not_a_store(&name, kind)));
+        }
+        store::choose_store(&mut tx, &environment.id, purpose, service.map(|row| row.id.as_str())).await?;
+    }
+    let after = store::stores(&mut *tx, &environment.id).await?;
+    actor.record(&mut tx, "environment.stores", &target, json!({ "before": before, "after": after }), now_ms).await?;
+    tx.commit().await?;
+    Ok(())
+}

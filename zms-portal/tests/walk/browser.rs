@@ -1,0 +1,183 @@
+//! A headless Chromium, driven as a person would: by what is written on links and buttons, and by the names of fields.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+
+/// How long a page or a part of it may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// See the module. Dropping it ends the driver and with it the browser.
+pub struct Browser {
+    driver: Child,
+    pub page: Client,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts Chromium in the given language, narrow or wide.
+    pub async fn start(language: &str, width: u32) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is there; scripts/setup installs it");
+        let profile = tempfile::tempdir().unwrap();
+        let arguments = [
+            "--headless=new".to_owned(),
+            "--no-sandbox".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-quic".to_owned(),
+            "--no-first-run".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--disable-component-update".to_owned(),
+            "--disable-sync".to_owned(),
+            format!("--lang={language}"),
+            format!("--window-size={width},1000"),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        // The portal's certificate is of its own authority: a person compares the printed SHA-256 instead.
+        let capabilities = serde_json::json!({
+            "browserName": "chrome",
+            "acceptInsecureCerts": true,
+            "goog:chromeOptions": { "args": arguments, "prefs": { "intl.accept_languages": language } },
+        });
+        let serde_json::Value::Object(capabilities) = capabilities else { unreachable!("an object was written above") };
+        let url = format!("http://127.0.0.1:{port}");
+        let mut tried = 0;
+        let page = loop {
+            match ClientBuilder::new(HttpConnector::new()).capabilities(capabilities.clone()).connect(&url).await {
+                Ok(page) => break page,
+                Err(error) => {
+                    tried += 1;
+                    assert!(tried < 50, "no session with chromedriver: {error}");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        };
+        Self { driver, page, _profile: profile }
+    }
+
+    /// Opens an address.
+    pub async fn open(&self, url: &str) {
+        self.page.goto(url).await.unwrap_or_else(|error| panic!("opening {url}: {error}"));
+    }
+
+    /// Waits for an element.
+    pub async fn see(&self, css: &str) -> Element {
+        match self.page.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await {
+            Ok(element) => element,
+            Err(error) => panic!("waiting for {css}: {error}\n{}", self.text().await),
+        }
+    }
+
+    /// Waits longer for an element, reading the page anew in between.
+    pub async fn see_within(&self, css: &str, patience: Duration) {
+        let end = tokio::time::Instant::now() + patience;
+        while self.find(css).await.is_none() {
+            assert!(tokio::time::Instant::now() < end, "after {patience:?} there is no {css}\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// The element, if it is there now.
+    pub async fn find(&self, css: &str) -> Option<Element> {
+        self.page.find(Locator::Css(css)).await.ok()
+    }
+
+    /// How many there are now.
+    pub async fn count(&self, css: &str) -> usize {
+        self.page.find_all(Locator::Css(css)).await.map_or(0, |all| all.len())
+    }
+
+    /// Clicks what the selector names, as soon as it is there.
+    pub async fn press(&self, css: &str) {
+        let element = self.see(css).await;
+        self.page.execute("arguments[0].scrollIntoView({ block: 'center' })", vec![serde_json::to_value(&element).unwrap()]).await.unwrap();
+        element.click().await.unwrap_or_else(|error| panic!("clicking {css}: {error}"));
+    }
+
+    /// Chooses an option by its text.
+    pub async fn pick_last(&self, css: &str, text: &str) {
+        let select = self.see(css).await;
+        select.select_by_label(text).await.unwrap_or_else(|error| panic!("choosing {text} in {css}: {error}"));
+    }
+
+    /// Types into what the selector names.
+    pub async fn fill_css(&self, css: &str, value: &str) {
+        let field = self.see(css).await;
+        let open = "let d = arguments[0].closest('details'); while (d) { d.open = true; d = d.parentElement.closest('details'); }";
+        self.page.execute(open, vec![serde_json::to_value(&field).unwrap()]).await.unwrap();
+        field.clear().await.unwrap();
+        field.send_keys(value).await.unwrap();
+    }
+
+    /// Waits until the page says `text`.
+    pub async fn see_text(&self, text: &str, patience: Duration) {
+        let end = tokio::time::Instant::now() + patience;
+        while !self.text().await.contains(text) {
+            assert!(tokio::time::Instant::now() < end, "after {patience:?} the page does not say {text:?} but\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Address and visible text of the page.
+    pub async fn text(&self) -> String {
+        let url = self.page.current_url().await.map(|url| url.to_string()).unwrap_or_default();
+        let body = match self.page.find(Locator::Css("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        };
+        format!("[{url}]\n{body}")
+    }
+
+    /// Types into the field of this name.
+    pub async fn fill(&self, name: &str, value: &str) {
+        let field = self.see(&format!("[name=\"{name}\"]")).await;
+        field.clear().await.unwrap();
+        field.send_keys(value).await.unwrap();
+    }
+
+    /// Chooses a radio button, a checkbox or an option.
+    pub async fn choose(&self, name: &str, value: &str) {
+        if let Ok(select) = self.page.find(Locator::Css(&format!("select[name=\"{name}\"]"))).await {
+            select.select_by_value(value).await.unwrap();
+            return;
+        }
+        let field = self.see(&format!("input[name=\"{name}\"][value=\"{value}\"]")).await;
+        if !field.is_selected().await.unwrap() {
+            // A click on the label is what a person does; the input itself may be hidden behind its card.
+            self.page.execute("arguments[0].click()", vec![serde_json::to_value(field).unwrap()]).await.unwrap();
+        }
+    }
+
+    /// Clicks the link or button on which this is written.
+    pub async fn click(&self, label: &str) {
+        let path = format!("//main//a[normalize-space()='{label}']|//main//button[normalize-space()='{label}']|//a[normalize-space()='{label}']|//button[normalize-space()='{label}']");
+        match self.page.wait().at_most(PATIENCE).for_element(Locator::XPath(&path)).await {
+            Ok(element) => element.click().await.unwrap_or_else(|error| panic!("clicking {label:?}: {error}")),
+            Err(error) => panic!("no link or button {label:?}: {error}\n{}", self.text().await),
+        }
+    }
+
+    /// Writes a picture of the page to `docs/images` if the walk is told to (`ZMS_WALK_IMAGES`).
+    pub async fn picture(&self, name: &str) {
+        if let Some(folder) = std::env::var_os("ZMS_WALK_IMAGES") {
+            let folder = std::path::PathBuf::from(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(format!("{name}.png")), self.page.screenshot().await.unwrap()).unwrap();
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}

@@ -1,0 +1,185 @@
+//! What the walk walks on: a portal started as a new user would, a host joined by its line, and eyes on their processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// See the module. Dropping it ends every process below its folder.
+pub struct Stage {
+    folder: tempfile::TempDir,
+    port: u16,
+    pub url: String,
+    pub code: String,
+}
+
+impl Stage {
+    /// Runs `scripts/quickstart --empty` in a folder of its own and reads what it prints.
+    pub fn set() -> Self {
+        let folder = tempfile::Builder::new().prefix("zms-walk-").tempdir().unwrap();
+        let port = three_free_ports();
+        let mut stage = Self { folder, port, url: String::new(), code: String::new() };
+        let output = stage.quickstart(&["--empty"]);
+        let value = |label: &str| {
+            let line = output.lines().find_map(|line| line.trim().strip_prefix(label)).unwrap_or_else(|| panic!("no {label} in\n{output}"));
+            line.trim().to_owned()
+        };
+        stage.url = value("URL").trim_end_matches("/setup").to_owned();
+        stage.code = value("set-up code");
+        assert_eq!(value("certificate SHA-256").split(':').count(), 32);
+        stage
+    }
+
+    /// Again with the same folder brings back what was killed.
+    fn quickstart(&self, more: &[&str]) -> String {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let output = Command::new(root.join("scripts/quickstart"))
+            .args(["--profile", "dev", "--dir"])
+            .arg(self.folder.path())
+            .args(["--port", &self.port.to_string()])
+            .args(more)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "scripts/quickstart: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    fn host(&self) -> PathBuf {
+        self.folder.path().join("host")
+    }
+
+    /// As a person pastes it.
+    pub fn run_join_line(&self, line: &str) {
+        let output = Command::new("bash").arg("-c").arg(line).env("ZMS_JOIN_PREFIX", self.host()).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "the join line: {}\n{said}", output.status);
+    }
+
+    /// Ports of this test's own, so that it does not meet servers that run on the machine.
+    pub fn settings(&self, kind: &str) -> Vec<(&'static str, String)> {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        match kind {
+            "zookeeper" => vec![("client_port", free()), ("quorum_port", free()), ("election_port", free())],
+            "influxdb" => vec![("http_port", free()), ("rpc_port", free())],
+            _ => vec![("client_port", free()), ("controller_port", free()), ("jolokia_port", free()), ("heap", "256".into())],
+        }
+    }
+
+    /// The processes of instances, by their marker in /proc: instance → processes.
+    pub fn instances(&self) -> BTreeMap<String, Vec<u32>> {
+        let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for pid in processes() {
+            let inside = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(self.host().join("data")));
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let marker = environment.split(|b| *b == 0).find_map(|entry| entry.strip_prefix(b"ZMS_INSTANCE="));
+            if let Some(marker) = marker.filter(|_| inside) {
+                let id = String::from_utf8_lossy(marker).into_owned();
+                if id != "supervisord" && id != "zms-agent" {
+                    found.entry(id).or_default().push(pid);
+                }
+            }
+        }
+        found
+    }
+
+    /// Processes of one of our programs in this folder.
+    fn of(&self, program: &str) -> Vec<u32> {
+        let place = self.folder.path().to_string_lossy().into_owned();
+        processes()
+            .into_iter()
+            .filter(|pid| {
+                let command = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ");
+                let wanted = match program {
+                    "supervisord" => command.contains("supervisor.supervisord"),
+                    "zms-agent" => command.contains("zms-agent --prefix") && command.contains(" run"),
+                    _ => command.contains("zms-portal --config"),
+                };
+                wanted && command.contains(&place)
+            })
+            .collect()
+    }
+
+    /// Does it run?
+    pub fn runs(&self, program: &str) -> bool {
+        !self.of(program).is_empty()
+    }
+
+    /// kill -9; the portal, which nothing restarts on such a machine, is started again as the quickstart does.
+    pub fn kill_9(&self, program: &str) {
+        let pids = self.of(program);
+        assert!(!pids.is_empty(), "{program} does not run");
+        for pid in pids {
+            let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+        }
+        if program == "zms-portal" {
+            self.quickstart(&["--start"]);
+        }
+    }
+
+    /// Waits for a condition.
+    pub fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(40);
+        while !condition() {
+            assert!(Instant::now() < end, "after 40 s still not: {what}\n{}", self.story());
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+    }
+
+    fn story(&self) -> String {
+        let log = |path: PathBuf| {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().rev().take(30).collect();
+            format!("--- {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        };
+        log(self.folder.path().join("portal/portal.log")) + &log(self.host().join("log/zms-agent/out.log"))
+    }
+}
+
+fn processes() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn three_free_ports() -> u16 {
+    for _ in 0..100 {
+        let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (1024..65_000).contains(&first) && free(first) && free(first + 1) && free(first + 2) {
+            return first;
+        }
+    }
+    panic!("no three free ports in a row")
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.story());
+        }
+        let place = self.folder.path().to_path_buf();
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let ours: Vec<u32> = processes()
+                .into_iter()
+                .filter(|pid| *pid != std::process::id())
+                .filter(|pid| {
+                    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                    let inside = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&place));
+                    let names = String::from_utf8_lossy(&command).contains(&*place.to_string_lossy());
+                    let zombie = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+                    (inside || names) && !zombie
+                })
+                .collect();
+            if ours.is_empty() || Instant::now() > end {
+                break;
+            }
+            for pid in ours {
+                let _ = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(Stdio::null()).status();
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+}
