@@ -11,8 +11,20 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Every place where an agent can die, in the life that [`one_life`] leads.
 const POINTS: [&str; 14] = [
-    "fetch:before", "fetch:after", "unpack:before", "unpack:after", "render:before", "render:after", "register:before",
-    "register:after", "stop:before", "stop:after", "start:before", "start:after", "remove:before", "remove:after",
+    "fetch:before",
+    "fetch:after",
+    "unpack:before",
+    "unpack:after",
+    "render:before",
+    "render:after",
+    "register:before",
+    "register:after",
+    "stop:before",
+    "stop:after",
+    "start:before",
+    "start:after",
+    "remove:before",
+    "remove:after",
 ];
 
 fn version(spec: &InstanceSpec, greeting: &str, phase: Phase) -> InstanceSpec {

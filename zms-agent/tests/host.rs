@@ -110,7 +110,8 @@ fn a_listener_that_answers_garbage_is_never_healthy() {
     spec.body.probe = zms_core::probe::Probe::Kafka { host: "127.0.0.1".into(), port, node_id: 1 };
     host.want(vec![spec]);
     host.start_agent();
-    let report = host.until("it runs and was asked", SOON, |h| h.instance("garbage-1").filter(|i| matches!(i.health, Health::NotYet { .. })));
+    let report = host
+        .until("it runs and was asked", SOON, |h| h.instance("garbage-1").filter(|i| matches!(i.health, Health::NotYet { .. })));
     assert!(!report.done() && report.step == Step::Health, "{report:?}");
 }
 
@@ -162,7 +163,9 @@ fn a_state_that_is_older_broken_or_wants_a_shell_changes_nothing() {
     body.exec.argv = vec!["/bin/sh".into(), "-c".into(), "touch /tmp/owned".into()];
     let evil = InstanceSpec::new(spec.id.clone(), spec.uid.clone(), spec.kind.clone(), spec.phase, body);
     host.want(vec![evil]);
-    let report = host.until("the shell is refused", SOON, |h| h.instance("refuse-1").filter(|i| i.message.contains("program lies in a package")));
+    let report = host.until("the shell is refused", SOON, |h| {
+        h.instance("refuse-1").filter(|i| i.message.contains("program lies in a package"))
+    });
     assert_eq!((report.pid, report.step), (pid, Step::Render));
     host.want(vec![spec]);
     host.settle(SOON);
@@ -201,7 +204,9 @@ fn real_servers_come_up_and_survive_kill_9_of_supervisord_and_of_themselves() {
 
     // A broker that was killed comes back on its data; the configuration of another spec reaches it.
     kill_9(before[1][0]);
-    host.until("Kafka has another process", SOON, |h| h.instance("kafka-real").filter(|i| i.pid.is_some_and(|pid| pid != before[1][0])));
+    host.until("Kafka has another process", SOON, |h| {
+        h.instance("kafka-real").filter(|i| i.pid.is_some_and(|pid| pid != before[1][0]))
+    });
     host.settle(long);
     kafka_service.settings.insert("log.retention.hours".into(), "3".into());
     let changed = real::instance(&kafka, &kafka_service);

@@ -127,7 +127,8 @@ fn specs(kind: &Kind, table: Table, members: i32) -> Vec<InstanceSpec> {
 fn check(name: &str, table: Table, members: i32, change: impl Fn(&mut InstanceSpec), ask: impl Fn(&InstanceSpec) -> String) {
     let kind = real::kind(name);
     let ports: Vec<String> = kind.ports().iter().map(|port| port.setting_key()).collect();
-    let mut known: Vec<&str> = kind.settings().iter().map(|s| s.key.as_str()).filter(|key| !ports.iter().any(|port| port == key)).collect();
+    let mut known: Vec<&str> =
+        kind.settings().iter().map(|s| s.key.as_str()).filter(|key| !ports.iter().any(|port| port == key)).collect();
     let mut tested: Vec<&str> = table.iter().map(|(key, ..)| *key).collect();
     known.sort_unstable();
     tested.sort_unstable();
@@ -142,14 +143,17 @@ fn check(name: &str, table: Table, members: i32, change: impl Fn(&mut InstanceSp
     let first = &specs[0];
     let pid = host.instance(first.id.as_str()).unwrap().pid.unwrap();
     let (log, answer) = (host.log_of(first.id.as_str()), ask(first));
-    let of_process = |file: &str| String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap()).replace('\0', "\n");
+    let of_process =
+        |file: &str| String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap()).replace('\0', "\n");
     let mut missing = Vec::new();
     let properties = if name == "influxdb" { String::new() } else { properties(&host, first, pid) };
     for (key, value, seen) in table {
         let found = match seen {
             Log(text) => host.log_of(first.id.as_str()).contains(text),
             Argument(text) => of_process("cmdline").lines().any(|word| word == *text),
-            OpenFiles(limit) => of_process("limits").lines().any(|l| l.starts_with("Max open files") && l.split_whitespace().nth(3) == Some(limit)),
+            OpenFiles(limit) => of_process("limits")
+                .lines()
+                .any(|l| l.starts_with("Max open files") && l.split_whitespace().nth(3) == Some(limit)),
             Property(text) => properties.lines().any(|line| line == *text),
             OwnReading(text) => own_reading(&host, first).lines().any(|line| line.trim() == *text),
             Conf(text) | Diagnostics(text) => answer.lines().any(|line| line == *text),
@@ -159,7 +163,11 @@ fn check(name: &str, table: Table, members: i32, change: impl Fn(&mut InstanceSp
             missing.push(format!("{key} = {value}"));
         }
     }
-    assert!(missing.is_empty(), "not seen in the running server: {missing:#?}\n{properties}\n{answer}\n{}", &log[..log.len().min(6000)]);
+    assert!(
+        missing.is_empty(),
+        "not seen in the running server: {missing:#?}\n{properties}\n{answer}\n{}",
+        &log[..log.len().min(6000)]
+    );
 }
 
 /// The JVM's own properties, by the packaged `jcmd`.
@@ -208,27 +216,33 @@ fn every_setting_of_kafka_reaches_it() {
 
 #[test]
 fn every_setting_of_influxdb_reaches_it() {
-    check("influxdb", INFLUXDB, 1, |_| (), |spec| {
-        let post = |query: &str, authorization: &str| {
-            let body = format!("q={query}");
-            let form = "Content-Type: application/x-www-form-urlencoded";
-            let head = format!("POST /query HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{form}\r\n{authorization}");
-            ask(spec, "http", format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
-        };
-        // The first user may be made by nobody; the test's server ends with the test.
-        post("CREATE%20USER%20t%20WITH%20PASSWORD%20't'%20WITH%20ALL%20PRIVILEGES", "");
-        let answer = post("SHOW%20DIAGNOSTICS", "Authorization: Basic dDp0\r\n");
-        let json = &answer[answer.find("{\"results\"").unwrap_or_else(|| panic!("{answer}"))..];
-        let mut values = serde_json::Deserializer::from_str(json).into_iter::<serde_json::Value>();
-        let found = values.next().unwrap().unwrap();
-        let mut lines = String::new();
-        for series in found["results"][0]["series"].as_array().unwrap() {
-            let columns = series["columns"].as_array().unwrap();
-            for (column, value) in columns.iter().zip(series["values"][0].as_array().unwrap()) {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                lines.push_str(&format!("{}: {value}\n", column.as_str().unwrap()));
+    check(
+        "influxdb",
+        INFLUXDB,
+        1,
+        |_| (),
+        |spec| {
+            let post = |query: &str, authorization: &str| {
+                let body = format!("q={query}");
+                let form = "Content-Type: application/x-www-form-urlencoded";
+                let head = format!("POST /query HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{form}\r\n{authorization}");
+                ask(spec, "http", format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            };
+            // The first user may be made by nobody; the test's server ends with the test.
+            post("CREATE%20USER%20t%20WITH%20PASSWORD%20't'%20WITH%20ALL%20PRIVILEGES", "");
+            let answer = post("SHOW%20DIAGNOSTICS", "Authorization: Basic dDp0\r\n");
+            let json = &answer[answer.find("{\"results\"").unwrap_or_else(|| panic!("{answer}"))..];
+            let mut values = serde_json::Deserializer::from_str(json).into_iter::<serde_json::Value>();
+            let found = values.next().unwrap().unwrap();
+            let mut lines = String::new();
+            for series in found["results"][0]["series"].as_array().unwrap() {
+                let columns = series["columns"].as_array().unwrap();
+                for (column, value) in columns.iter().zip(series["values"][0].as_array().unwrap()) {
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    lines.push_str(&format!("{}: {value}\n", column.as_str().unwrap()));
+                }
             }
-        }
-        lines
-    });
+            lines
+        },
+    );
 }

@@ -276,137 +276,19 @@ write_helpers() {
 helper_head() {
     printf "#!/bin/sh\n# Made by the join script, which makes it anew when it is run again.\nset -eu\nprefix='%s'\nunit='%s'\n" "$prefix" "$unit"
     cat <<'HEAD'
-agent=$prefix/bin/zms-agent
-log=$prefix/log/zms-agent/out.log
-
-say() { printf 'zms: %s\n' "$*"; }
-fail() { printf 'zms: %s\n' "$*" >&2; exit 1; }
-
-# Process ids of this folder's agents: the one that acts, and those that wait for its place.
-agents() {
-    for file in $(grep -lsF "$agent" /proc/[0-9]*/cmdline); do
-        case $(tr '\0' ' ' 2>/dev/null <"$file") in
-            "$agent --prefix $prefix run"* | "/bin/sh $agent --prefix $prefix run"*)
-                file=${file#/proc/}
-                echo "${file%/cmdline}"
-                ;;
-        esac
-    done
-}
-
-# The process that holds the lock of instance $1 and so is it: the file says which, its open file says whether it is true.
-holder() {
-    pid=''
-    read -r pid 2>/dev/null <"$prefix/run/locks/$1.lock" || return 0
-    case $pid in '' | *[!0-9]*) return 0 ;; esac
-    mine=$(stat -L -c %d:%i "$prefix/run/locks/$1.lock")
-    if [ "$(stat -L -c %d:%i "/proc/$pid/fd/3" 2>/dev/null)" = "$mine" ]; then echo "$pid"; fi
-}
-
-# Names of the instances whose processes live.
-running() {
-    for file in "$prefix"/run/locks/*.lock; do
-        name=${file##*/}
-        name=${name%.lock}
-        case $name in '*' | agent | zms-agent | supervisord) continue ;; esac
-        if [ -n "$(holder "$name")" ]; then echo "$name"; fi
-    done
-}
-
-# Waits until the processes $2… are gone, at most $1 seconds.
-gone() {
-    left=$1
-    shift
-    for pid in "$@"; do
-        # A dead child of a parent that does not look has no files any more.
-        while [ -d "/proc/$pid" ] && [ "$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null)" != Z ]; do
-            [ "$left" -gt 0 ] || return 1
-            left=$((left - 1))
-            sleep 1
-        done
-    done
-}
-
-owner=$(stat -c %U "$prefix/log/zms-agent")
-if [ "$(id -un)" != "$owner" ] && [ "$(id -u)" -ne 0 ]; then
-    fail "$prefix belongs to user $owner; run this as $owner or as root"
-fi
-systemd=''
-if [ "$(id -u)" -eq 0 ] && [ -d /run/systemd/system ] && grep -qsF "$agent " "$unit"; then systemd=yes; fi
-
+@ZMS_HEAD@
 HEAD
 }
 
 up_body() {
     cat <<'UP'
-# Starts the agent if none runs, and returns. The agent then starts supervisord and with it the instances.
-# usage: zms-up
-if [ -n "$systemd" ]; then exec systemctl start zms-agent; fi
-if [ -n "$(agents)" ]; then
-    say "the agent runs already"
-    exit 0
-fi
-if [ "$(id -un)" != "$owner" ]; then
-    if command -v runuser >/dev/null 2>&1; then exec runuser -u "$owner" -- env HOME="$prefix" "$0"; fi
-    exec su -s /bin/sh "$owner" -c "HOME='$prefix' exec '$0'"
-fi
-umask 027
-cd "$prefix"
-setsid "$agent" --prefix "$prefix" run </dev/null >>"$log" 2>&1 &
-sleep 1
-if ! kill -0 $! 2>/dev/null; then
-    tail -n 5 "$log" >&2
-    fail "the agent ended at once; its last words stand above and in $log"
-fi
-say "the agent runs; its log is $log"
+@ZMS_UP@
 UP
 }
 
 down_body() {
     cat <<'DOWN'
-# Stops the agent, then supervisord and with it all instances in order, and waits for their ends. Data stays.
-# usage: zms-down               everything
-#        zms-down --agent-only  services go on
-#        zms-down --running     only prints the instances that run
-case ${1:-} in
-    '' | --agent-only) ;;
-    --running)
-        running
-        exit 0
-        ;;
-    *) fail "option \"$1\" is unknown; there are --agent-only and --running" ;;
-esac
-
-# What is over is over: a process may end by itself between the look and the signal.
-end_agents() {
-    pids=$(agents)
-    [ -n "$pids" ] || return 0
-    kill -TERM $pids 2>/dev/null || :
-    gone 30 $pids || fail "the agent (process $pids) did not end within 30 s"
-}
-
-if [ -n "$systemd" ]; then systemctl stop zms-agent; fi
-end_agents
-if [ -n "${1:-}" ]; then
-    say "the agent is stopped; services go on"
-    exit 0
-fi
-pid=$(holder supervisord)
-if [ -n "$pid" ]; then
-    say "stopping $(running | tr '\n' ' ')and supervisord; a broker may take minutes"
-    kill -TERM "$pid"
-    gone 600 "$pid" || fail "supervisord (process $pid) still waits for $(running | tr '\n' ' ')after 10 minutes"
-fi
-# supervisord keeps the agent as one of its programs, and what outlived an earlier supervisord is nobody's.
-end_agents
-for name in $(running); do
-    pid=$(holder "$name")
-    [ -n "$pid" ] || continue
-    say "stopping $name, which no supervisord keeps"
-    kill -TERM "$pid"
-    gone 400 "$pid" || fail "$name (process $pid) did not end within 400 s"
-done
-say "everything is stopped"
+@ZMS_DOWN@
 DOWN
 }
 

@@ -57,10 +57,14 @@ impl Config {
     /// The database to open.
     pub fn database_url(&self) -> anyhow::Result<String> {
         if let Some(file) = &self.database_url_file {
-            let text = std::fs::read_to_string(file).map_err(|error| anyhow::anyhow!("database URL file {}: {error}", file.display()))?;
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| anyhow::anyhow!("database URL file {}: {error}", file.display()))?;
             return Ok(text.trim().to_owned());
         }
-        Ok(self.database_url.clone().unwrap_or_else(|| format!("sqlite://{}?mode=rwc", self.data_dir.join("portal.db").display())))
+        Ok(self
+            .database_url
+            .clone()
+            .unwrap_or_else(|| format!("sqlite://{}?mode=rwc", self.data_dir.join("portal.db").display())))
     }
 
     /// The file of the key that seals secrets.
@@ -70,7 +74,8 @@ impl Config {
 
     /// Host name or address of the public URL.
     pub fn public_host(&self) -> anyhow::Result<String> {
-        let uri: axum::http::Uri = self.public_url.parse().map_err(|error| anyhow::anyhow!("public URL {}: {error}", self.public_url))?;
+        let uri: axum::http::Uri =
+            self.public_url.parse().map_err(|error| anyhow::anyhow!("public URL {}: {error}", self.public_url))?;
         anyhow::ensure!(uri.scheme_str() == Some("https"), "public URL {}: begins with https://", self.public_url);
         let host = uri.host().ok_or_else(|| anyhow::anyhow!("public URL {}: has no host", self.public_url))?;
         Ok(host.trim_matches(['[', ']']).to_owned())

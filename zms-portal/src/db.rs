@@ -44,7 +44,12 @@ impl Db {
             }
             pool.after_connect(|connection, _| {
                 Box::pin(async move {
-                    for pragma in ["pragma journal_mode = wal", "pragma foreign_keys = on", "pragma busy_timeout = 5000", "pragma synchronous = full"] {
+                    for pragma in [
+                        "pragma journal_mode = wal",
+                        "pragma foreign_keys = on",
+                        "pragma busy_timeout = 5000",
+                        "pragma synchronous = full",
+                    ] {
                         sqlx::query(pragma).execute(&mut *connection).await?;
                     }
                     Ok(())
@@ -99,15 +104,23 @@ mod tests {
         let (folder, db) = Db::temporary().await;
         let mut tx = db.begin().await.unwrap();
         sqlx::query("insert into environments (id, name, title, colour, created_at) values ($1, $2, $3, $4, $5)")
-            .bind("1").bind("dev").bind("Development").bind("green").bind(1_i64)
-            .execute(&mut *tx).await.unwrap();
+            .bind("1")
+            .bind("dev")
+            .bind("Development")
+            .bind("green")
+            .bind(1_i64)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         drop(db);
         let db = Db::open(&format!("sqlite://{}/portal.db", folder.path().display())).await.unwrap();
         let name: String = sqlx::query_scalar("select name from environments").fetch_one(db.read()).await.unwrap();
         assert_eq!(name, "dev");
         let mut tx = db.begin().await.unwrap();
-        let again = sqlx::query("insert into environments (id, name, title, colour, created_at) values ('2', 'dev', '', '', 1)").execute(&mut *tx).await;
+        let again = sqlx::query("insert into environments (id, name, title, colour, created_at) values ('2', 'dev', '', '', 1)")
+            .execute(&mut *tx)
+            .await;
         assert!(is_taken(&again.unwrap_err()));
     }
 }

@@ -46,7 +46,8 @@ fn main() -> ExitCode {
 
 /// Flags over environment over file.
 fn arguments() -> anyhow::Result<Arguments> {
-    let file = Arguments::try_parse().ok().and_then(|first| first.config).or_else(|| std::env::var_os("ZMS_CONFIG").map(PathBuf::from));
+    let file =
+        Arguments::try_parse().ok().and_then(|first| first.config).or_else(|| std::env::var_os("ZMS_CONFIG").map(PathBuf::from));
     let mut command = Arguments::command();
     if let Some(file) = file {
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;

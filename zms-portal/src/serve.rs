@@ -40,7 +40,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let own = listen(app.config.metrics_listen, "our own metrics").await?;
     tracing::info!(url = app.config.public_url, certificate_sha256 = app.authority.fingerprint(), "portal is up");
     if !setup::done(&app.db).await? {
-        tracing::info!("there is no administrator yet: run `zms-portal setup-code` with the same settings and open {}/setup", app.config.public_url);
+        tracing::info!(
+            "there is no administrator yet: run `zms-portal setup-code` with the same settings and open {}/setup",
+            app.config.public_url
+        );
     }
     let worker = tokio::spawn({
         let (app, stop) = (app.clone(), stop.clone());
@@ -127,7 +130,9 @@ pub fn ui_router(app: &App) -> Router {
         .merge(services::pages())
         .merge(engine::pages())
         .merge(audit::pages());
-    let router = web::layers(app, pages, api, document).merge(hosts::join().with_state(app.clone())).merge(health().with_state(app.clone()));
+    let router = web::layers(app, pages, api, document)
+        .merge(hosts::join().with_state(app.clone()))
+        .merge(health().with_state(app.clone()));
     web::layers::headers(router).layer(middleware::from_fn(measure))
 }
 
@@ -161,7 +166,8 @@ async fn ready(State(app): State<App>) -> Response {
 
 /// Counts requests and their time by route, never by path.
 async fn measure(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| Arc::from("other"), |path| Arc::<str>::from(path.as_str()));
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| Arc::from("other"), |path| Arc::<str>::from(path.as_str()));
     let method = request.method().clone();
     let begun = Instant::now();
     let response = next.run(request).await;

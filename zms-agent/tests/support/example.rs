@@ -40,7 +40,12 @@ pub fn stock(folder: &Path) -> PackageRef {
     tar.append_data(&mut header, "bin/example", PROGRAM.as_bytes()).unwrap();
     let bytes = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 3).unwrap();
     let hash: String = Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let package = PackageRef { name: "example".parse().unwrap(), version: "1".parse().unwrap(), sha512: hash.parse().unwrap(), size: bytes.len() as u64 };
+    let package = PackageRef {
+        name: "example".parse().unwrap(),
+        version: "1".parse().unwrap(),
+        sha512: hash.parse().unwrap(),
+        size: bytes.len() as u64,
+    };
     fs::write(folder.join("example.tar.zst"), bytes).unwrap();
     let manifest = Manifest {
         package: package.clone(),

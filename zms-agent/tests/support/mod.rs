@@ -72,7 +72,17 @@ impl Host {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_zms-agent"), layout.agent_binary()).unwrap();
         let supervisor = package(&package_folder(), "supervisor");
         let desired = folder.path().join("wanted.json");
-        Self { _folder: folder, layout, packages, desired, generation: 0, supervisor, wanted: vec![], ids: vec![], agents: vec![] }
+        Self {
+            _folder: folder,
+            layout,
+            packages,
+            desired,
+            generation: 0,
+            supervisor,
+            wanted: vec![],
+            ids: vec![],
+            agents: vec![],
+        }
     }
 
     /// Writes the next generation of the desired state.
@@ -136,9 +146,7 @@ impl Host {
 
     /// Waits until every instance is as it was last wanted.
     pub fn settle(&self, within: Duration) -> HostReport {
-        self.until("all instances are as wanted", within, |host| {
-            host.settled().then(|| host.report()).flatten()
-        })
+        self.until("all instances are as wanted", within, |host| host.settled().then(|| host.report()).flatten())
     }
 
     /// Is every instance as it was last wanted?

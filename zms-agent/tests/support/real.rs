@@ -22,7 +22,8 @@ pub fn service(kind: &Kind, suffix: &str, settings: &[(&str, &str)]) -> Service 
     let made = |per: Per, seed: u8| -> BTreeMap<String, String> {
         kind.generated().iter().filter(|g| g.per == per).map(|g| (g.name.clone(), g.make([seed; 16]))).collect()
     };
-    let mut typed: BTreeMap<String, String> = kind.ports().iter().map(|port| (port.setting_key(), free_port().to_string())).collect();
+    let mut typed: BTreeMap<String, String> =
+        kind.ports().iter().map(|port| (port.setting_key(), free_port().to_string())).collect();
     typed.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     Service {
         name: ServiceName::new(format!("test-{name}")).unwrap(),

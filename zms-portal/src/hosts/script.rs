@@ -16,6 +16,12 @@ use crate::config::Config;
 
 /// With its placeholders.
 const TEMPLATE: &str = include_str!("../../join/join.sh");
+/// What the script writes into a host's `bin`: the beginning of both helpers, and the rest of each.
+const HELPERS: [(&str, &str); 3] = [
+    ("@ZMS_HEAD@", include_str!("../../join/zms-head.sh")),
+    ("@ZMS_UP@", include_str!("../../join/zms-up.sh")),
+    ("@ZMS_DOWN@", include_str!("../../join/zms-down.sh")),
+];
 /// Architectures that an agent can be at hand for, as `uname -m` prints them.
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 /// Of portal and agent; they are built together.
@@ -108,7 +114,8 @@ impl Script {
         let born = born(authority_pem)?;
         let line = |agent: &AgentBinary| format!("{} {} {} {}", agent.arch, agent.version, agent.sha512, agent.size);
         let agents = agents.iter().map(line).collect::<Vec<_>>().join("\n");
-        let mut text = TEMPLATE.to_owned();
+        let mut text =
+            HELPERS.iter().fold(TEMPLATE.to_owned(), |text, (placeholder, part)| text.replace(placeholder, part.trim_end()));
         for (placeholder, value) in
             [("@URL@", url), ("@BORN@", &born.to_string()), ("@AGENTS@", &agents), ("@AUTHORITY@", authority_pem.trim())]
         {

@@ -72,7 +72,10 @@ impl Browser {
     pub async fn see(&self, css: &str) -> Element {
         match self.page.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await {
             Ok(element) => element,
-            Err(error) => panic!("waiting for {css}: {error}\n{}", self.text().await),
+            Err(error) => {
+                self.picture("failed").await;
+                panic!("waiting for {css}: {error}\n{}", self.text().await)
+            }
         }
     }
 
@@ -98,12 +101,25 @@ impl Browser {
     /// Clicks what the selector names, as soon as it is there.
     pub async fn press(&self, css: &str) {
         let element = self.see(css).await;
-        self.page.execute("arguments[0].scrollIntoView({ block: 'center' })", vec![serde_json::to_value(&element).unwrap()]).await.unwrap();
+        self.page
+            .execute(
+                "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })",
+                vec![serde_json::to_value(&element).unwrap()],
+            )
+            .await
+            .unwrap();
         element.click().await.unwrap_or_else(|error| panic!("clicking {css}: {error}"));
     }
 
+    /// Ticks a box that is not ticked.
+    pub async fn tick(&self, css: &str) {
+        if !self.see(css).await.is_selected().await.unwrap() {
+            self.press(css).await;
+        }
+    }
+
     /// Chooses an option by its text.
-    pub async fn pick_last(&self, css: &str, text: &str) {
+    pub async fn pick(&self, css: &str, text: &str) {
         let select = self.see(css).await;
         select.select_by_label(text).await.unwrap_or_else(|error| panic!("choosing {text} in {css}: {error}"));
     }
@@ -111,7 +127,8 @@ impl Browser {
     /// Types into what the selector names.
     pub async fn fill_css(&self, css: &str, value: &str) {
         let field = self.see(css).await;
-        let open = "let d = arguments[0].closest('details'); while (d) { d.open = true; d = d.parentElement.closest('details'); }";
+        let open =
+            "let d = arguments[0].closest('details'); while (d) { d.open = true; d = d.parentElement.closest('details'); }";
         self.page.execute(open, vec![serde_json::to_value(&field).unwrap()]).await.unwrap();
         field.clear().await.unwrap();
         field.send_keys(value).await.unwrap();
@@ -121,7 +138,11 @@ impl Browser {
     pub async fn see_text(&self, text: &str, patience: Duration) {
         let end = tokio::time::Instant::now() + patience;
         while !self.text().await.contains(text) {
-            assert!(tokio::time::Instant::now() < end, "after {patience:?} the page does not say {text:?} but\n{}", self.text().await);
+            assert!(
+                tokio::time::Instant::now() < end,
+                "after {patience:?} the page does not say {text:?} but\n{}",
+                self.text().await
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -138,7 +159,7 @@ impl Browser {
 
     /// Types into the field of this name.
     pub async fn fill(&self, name: &str, value: &str) {
-        let field = self.see(&format!("[name=\"{name}\"]")).await;
+        let field = self.see(&format!("[name=\"{name}\"]:not([type=hidden])")).await;
         field.clear().await.unwrap();
         field.send_keys(value).await.unwrap();
     }
@@ -153,15 +174,6 @@ impl Browser {
         if !field.is_selected().await.unwrap() {
             // A click on the label is what a person does; the input itself may be hidden behind its card.
             self.page.execute("arguments[0].click()", vec![serde_json::to_value(field).unwrap()]).await.unwrap();
-        }
-    }
-
-    /// Clicks the link or button on which this is written.
-    pub async fn click(&self, label: &str) {
-        let path = format!("//main//a[normalize-space()='{label}']|//main//button[normalize-space()='{label}']|//a[normalize-space()='{label}']|//button[normalize-space()='{label}']");
-        match self.page.wait().at_most(PATIENCE).for_element(Locator::XPath(&path)).await {
-            Ok(element) => element.click().await.unwrap_or_else(|error| panic!("clicking {label:?}: {error}")),
-            Err(error) => panic!("no link or button {label:?}: {error}\n{}", self.text().await),
         }
     }
 

@@ -22,7 +22,10 @@ impl Stage {
         let mut stage = Self { folder, port, url: String::new(), code: String::new() };
         let output = stage.quickstart(&["--empty"]);
         let value = |label: &str| {
-            let line = output.lines().find_map(|line| line.trim().strip_prefix(label)).unwrap_or_else(|| panic!("no {label} in\n{output}"));
+            let line = output
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(label))
+                .unwrap_or_else(|| panic!("no {label} in\n{output}"));
             line.trim().to_owned()
         };
         stage.url = value("URL").trim_end_matches("/setup").to_owned();
@@ -53,7 +56,8 @@ impl Stage {
 
     /// As a person pastes it.
     pub fn run_join_line(&self, line: &str) {
-        let output = Command::new("bash").arg("-c").arg(line).env("ZMS_JOIN_PREFIX", self.host()).stdin(Stdio::null()).output().unwrap();
+        let output =
+            Command::new("bash").arg("-c").arg(line).env("ZMS_JOIN_PREFIX", self.host()).stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "the join line: {}\n{said}", output.status);
     }
@@ -77,7 +81,7 @@ impl Stage {
             let marker = environment.split(|b| *b == 0).find_map(|entry| entry.strip_prefix(b"ZMS_INSTANCE="));
             if let Some(marker) = marker.filter(|_| inside) {
                 let id = String::from_utf8_lossy(marker).into_owned();
-                if id != "supervisord" && id != "zms-agent" {
+                if !["", "supervisord", "zms-agent"].contains(&id.as_str()) {
                     found.entry(id).or_default().push(pid);
                 }
             }
@@ -91,7 +95,8 @@ impl Stage {
         processes()
             .into_iter()
             .filter(|pid| {
-                let command = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ");
+                let command =
+                    String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ");
                 let wanted = match program {
                     "supervisord" => command.contains("supervisor.supervisord"),
                     "zms-agent" => command.contains("zms-agent --prefix") && command.contains(" run"),
