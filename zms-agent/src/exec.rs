@@ -5,7 +5,7 @@
 //! was itself killed, and the lock is what turns that one away. supervisord captures no output (a server whose pipe is
 //! gone dies of its next log line): standard output and error are the instance's log file.
 //!
-//! Read in this order: [`file`] what is to be started, [`main`] the steps, `data` whose data folder it is, `prepare`
+//! Read in this order: [`mod@file`] what is to be started, [`main`] the steps, `data` whose data folder it is, `prepare`
 //! what is done before each start, [`error`] how it can fail.
 //!
 //! There is no async runtime and no second thread here: the parent-death signal of a preparation belongs to the thread

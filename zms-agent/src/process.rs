@@ -206,7 +206,7 @@ async fn gone_within(process: Process, wait: Duration) -> bool {
     tokio::time::timeout(wait, gone).await.is_ok()
 }
 
-/// The fields of /proc/<pid>/stat that matter here.
+/// The fields of `/proc/<pid>/stat` that matter here.
 struct Stat {
     state: u8,
     parent: u32,

@@ -1,6 +1,8 @@
 //! Every setting of the catalogue reaches the running server: each is given a value of its own, the server is started, and
 //! the server itself (its log, its command line, its answers) is asked what it got.
 
+#![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
+
 mod support;
 
 use std::collections::BTreeMap;

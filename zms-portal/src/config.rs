@@ -27,7 +27,7 @@ pub struct Config {
     /// Where our own metrics are served, in clear.
     #[arg(long, env = "ZMS_METRICS_LISTEN", default_value = "127.0.0.1:9088")]
     pub metrics_listen: SocketAddr,
-    /// The address that people and hosts use, for example https://zms.example.com:8443.
+    /// The address that people and hosts use, for example `https://zms.example.com:8443`.
     #[arg(long, env = "ZMS_PUBLIC_URL", default_value = "https://localhost:8443")]
     pub public_url: String,
     /// The address that agents use; by default the host of the public URL with the agent listener's port.
@@ -36,7 +36,7 @@ pub struct Config {
     /// Folder of packages, as scripts/packages fills it.
     #[arg(long, env = "ZMS_PACKAGES", default_value = "/var/lib/zms-portal/packages")]
     pub packages: PathBuf,
-    /// The agent's program that hosts fetch when they join; by default zms-agent-<version>-<arch> in the folder of packages.
+    /// The agent's program that hosts fetch when they join; by default `zms-agent-<version>-<arch>` in the folder of packages.
     #[arg(long, env = "ZMS_AGENT_BINARY")]
     pub agent_binary: Option<PathBuf>,
     /// Folder of catalogue files to use instead of the built-in ones.

@@ -1,9 +1,12 @@
 //! Hosts: how they join, what their agents ask, what people see of them.
 //!
-//! 1. [`row`]: a host and its status. 2. [`token`], [`line`], [`script`]: the line that an operator pastes on a host.
-//! 3. [`entry`], [`join`]: the host's side of it, until it has a certificate. 4. [`agent_api`]: what an agent asks; [`caller`]: who it
-//! is; [`sync`]: the long poll; [`hub`]: who waits, questions and answers; [`desired`]: what is wanted of a host.
-//! 5. [`change`]: what people change; [`web`] pages, [`api`] REST; [`store`] SQL; [`answer`] answers to programs.
+//! Read in this order:
+//! - `row`: a host and its status;
+//! - `token`, `line`, `script`: the line that an operator pastes on a host;
+//! - `entry`, `join`: the host's side of it, until it has a certificate;
+//! - `agent_api`: what an agent asks; `caller`: who it is; `sync`: the long poll; `hub`: who waits, questions and answers;
+//! - `desired`: what is wanted of a host; `change`: what people change;
+//! - `web` pages, `api` REST, `store` SQL, `answer` answers to programs.
 
 mod agent_api;
 mod answer;

@@ -1,7 +1,7 @@
 //! The frame around all slices: what every page and every answer has in common.
 //!
 //! [`messages`] texts in both languages · [`links`] addresses · [`chrome`] what every page knows · [`form`] what comes in · [`list`] filter,
-//! sort and page from the address · [`failure`] errors as pages and as `problem+json` · [`assets`] files · [`layers`] headers and refusals ·
+//! sort and page from the address · [`failure`] errors as pages and as `problem+json` · [`assets`] files · [`mod@layers`] headers and refusals ·
 //! `docs` the page of the API.
 
 pub mod assets;
