@@ -106,7 +106,8 @@ impl Chrome {
 pub fn messages(headers: &HeaderMap, user: Option<&User>) -> Messages {
     let jar = CookieJar::from_headers(headers);
     let here = jar.get(LANGUAGE).and_then(|cookie| Language::parse(cookie.value()));
-    let chosen = here.or_else(|| user.and_then(|user| Language::parse(&user.language)));
+    // The button of the top bar changes both, so the account's is never older than the cookie.
+    let chosen = user.and_then(|user| Language::parse(&user.language)).or(here);
     match chosen {
         Some(language) => Messages(language),
         None => {

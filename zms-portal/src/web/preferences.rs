@@ -1,6 +1,7 @@
 //! Language and theme, kept in cookies, also before anybody has signed in.
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::post;
@@ -10,7 +11,10 @@ use super::chrome::{LANGUAGE, THEME};
 use super::links::Link;
 use super::messages::Language;
 use super::{Form, see_other};
-use crate::app::App;
+use crate::access::{Address, Visitor};
+use crate::app::{App, now_ms};
+use crate::error::Result;
+use crate::users::{self, Actor};
 
 pub(super) fn pages() -> Router<App> {
     Router::new().route(&Link::Preferences.to_string(), post(choose))
@@ -30,10 +34,19 @@ impl Default for Choice {
     }
 }
 
-async fn choose(Form(choice): Form<Choice>) -> Response {
+async fn choose(
+    Visitor(user): Visitor,
+    address: Address,
+    State(app): State<App>,
+    Form(choice): Form<Choice>,
+) -> Result<Response> {
     const YEAR: &str = "Path=/; Max-Age=31536000; SameSite=Lax; Secure; HttpOnly";
     let mut cookies = Vec::new();
     if let Some(language) = Language::parse(&choice.language) {
+        // What a person chose in their account beats the cookie, so it changes with it.
+        if let Some(user) = user.as_ref().filter(|user| !user.language.is_empty()) {
+            users::set_language(&app.db, Actor { user, address: &address.0 }, language.tag(), now_ms()).await?;
+        }
         cookies.push((SET_COOKIE, format!("{LANGUAGE}={}; {YEAR}", language.tag())));
     }
     match choice.theme.as_str() {
@@ -41,7 +54,7 @@ async fn choose(Form(choice): Form<Choice>) -> Response {
         "auto" => cookies.push((SET_COOKIE, format!("{THEME}=; Path=/; Max-Age=0; SameSite=Lax; Secure; HttpOnly"))),
         _ => {}
     }
-    (AppendHeaders(cookies), see_other(local(&choice.back))).into_response()
+    Ok((AppendHeaders(cookies), see_other(local(&choice.back))).into_response())
 }
 
 /// Only a path of our own; `//host` and `/\host` lead elsewhere.
