@@ -1,7 +1,7 @@
 //! ZooKeeper, Kafka and InfluxDB as the catalogue renders them for a host of 127.0.0.1.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zms_core::catalogue::{Kind, Member, Per, Service};
 use zms_core::host::{InstanceSpec, Phase};
@@ -50,9 +50,4 @@ pub fn instance(kind: &Kind, service: &Service) -> InstanceSpec {
     let mut instances = kind.render(service).unwrap_or_else(|problems| panic!("{problems:?}"));
     assert_eq!(instances.len(), 1);
     instances.remove(0)
-}
-
-/// The folder of the project's catalogue.
-pub fn catalogue() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../catalogue")
 }
