@@ -235,14 +235,14 @@ mod tests {
     use crate::instance::tests::sleeper;
 
     fn state(generation: u64) -> DesiredState {
-        DesiredState { generation, supervisor: None, instances: vec![sleeper("s-1")] }
+        DesiredState { generation, instances: vec![sleeper("s-1")], ..DesiredState::default() }
     }
 
     #[test]
     fn an_older_state_is_refused_and_the_newest_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path().join("zms")).unwrap();
-        let (current, _keep) = watch::channel(DesiredState { generation: 0, supervisor: None, instances: vec![] });
+        let (current, _keep) = watch::channel(DesiredState::default());
         assert!(take(&layout, &current, state(2)).unwrap());
         assert!(!take(&layout, &current, state(2)).unwrap());
         let error = take(&layout, &current, state(1)).unwrap_err().to_string();

@@ -8,7 +8,8 @@
 //! 5. [`exec`] and [`lock`]: the one way in which a process of ours is started.
 //! 6. [`supervisor`], [`process`], [`probe`]: the foreign systems of a host.
 //! 7. [`portal`], [`secrets`], [`facts`], [`answer`]: what a host and its portal say to one another.
-//! 8. [`host`]: the loop that ties the instances together; [`run`]: everything that runs in an agent.
+//! 8. [`figures`]: what the host's processors, disks and instances do, for the collectors.
+//! 9. [`host`]: the loop that ties the instances together; [`run`]: everything that runs in an agent.
 
 pub mod answer;
 pub mod decide;
@@ -17,6 +18,7 @@ pub mod exec;
 pub mod facts;
 pub mod fault;
 pub mod fetch;
+pub mod figures;
 pub mod host;
 pub mod instance;
 pub mod keeper;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use zms_core::host::DesiredState;
 
 use crate::fetch::Source;
+use crate::figures::{self, Pace};
 use crate::host;
 use crate::instance::Timing;
 use crate::layout::Layout;
@@ -70,6 +71,7 @@ pub async fn run(layout: Layout, mode: Mode) -> anyhow::Result<()> {
     let (told, reports) = watch::channel(None);
     let source = match mode {
         Mode::Portal => {
+            tokio::spawn(figures::run(layout.clone(), desired.clone(), reports.clone(), Pace::default()));
             let session = Session::new(layout.clone(), Ends { current, reports }, Waits::default()).await?;
             let link = session.link();
             tokio::spawn(session.work());
@@ -89,7 +91,7 @@ fn remembered(layout: &Layout) -> DesiredState {
         tracing::warn!(error = format!("{error:#}"), "cannot read the remembered desired state; waiting for a new one");
         None
     });
-    remembered.unwrap_or(DesiredState { generation: 0, supervisor: None, instances: Vec::new() })
+    remembered.unwrap_or_default()
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {

@@ -45,6 +45,7 @@ fn main() -> Result<(), Failure> {
         generation: options.generation,
         supervisor: supervisor.map(|manifest| manifest.package.clone()),
         instances,
+        ..DesiredState::default()
     };
     println!("{}", serde_json::to_string_pretty(&state)?);
     Ok(())

@@ -8,11 +8,17 @@
 //! 3. [`host`]: the desired state of a host and what its agent reports.
 //! 4. [`probe`]: when a running process counts as healthy.
 //! 5. [`catalogue`]: what kinds of service there are, and how settings become files and command lines.
+//! 6. [`metadata`]: where topics live, as applications read it from ZooKeeper.
+//! 7. [`collect`]: what collectors hear, and what they tell.
+//! 8. [`statistics`]: what applications say about their sending and consuming.
 
 pub mod catalogue;
+pub mod collect;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod host;
+pub mod metadata;
 pub mod names;
 pub mod package;
 pub mod probe;
+pub mod statistics;

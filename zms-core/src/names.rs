@@ -149,6 +149,99 @@ name!(
     |text| text.len() == 26 && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
 );
 
+/// Topics and groups that belong to ZMS itself or to the clients of the first ZMS: nobody can ask for them.
+pub const RESERVED: [&str; 18] = [
+    "statistic_topic_producerinfo",
+    "statistic_topic_consumerinfo",
+    "statistic_topic_producerinfo_consumer",
+    "statistic_topic_consumerinfo_consumer",
+    "statistic_topic_kafka_producerinfo",
+    "statistic_topic_kafka_consumerinfo",
+    "statistic_ping_topic",
+    "statistic_ping_consumer",
+    "statistic_consumer_producerInfo",
+    "statistic_consumer_consumerInfo",
+    "statistic_consumer_kafka_producerInfo",
+    "statistic_consumer_kafka_consumerInfo",
+    "checkstatus_topic",
+    "ZMS_ALERT_RULE",
+    "ZMS_ALERT_RULE_REFRESH",
+    "zms_statistics",
+    "zms_collector",
+    "__consumer_offsets",
+];
+
+/// What people may ask for: valid on Kafka and on RocketMQ, in a path and in a znode's name.
+fn is_wish(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=100).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-')
+        && !text.starts_with("__")
+        && !RESERVED.contains(&text)
+}
+
+name!(
+    /// A topic that people may ask for.
+    TopicName,
+    "topic",
+    "a topic name has 1 to 100 letters, digits, _ and -, does not begin with __ and is not one of ZMS's own",
+    is_wish
+);
+
+name!(
+    /// A consumer group that people may ask for.
+    GroupName,
+    "group",
+    "a group name has 1 to 100 letters, digits, _ and -, does not begin with __ and is not one of ZMS's own",
+    is_wish
+);
+
+name!(
+    /// A topic or group as a broker or another ZMS may have it: dots, `%RETRY%…`, `__…`. One segment of a znode's path.
+    PhysicalName,
+    "name",
+    "a topic or group on a broker has 1 to 249 letters, digits and . _ - % |, and is not . or ..",
+    |text| {
+        let bytes = text.as_bytes();
+        (1..=249).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-%|".contains(b))
+            && text != "."
+            && text != ".."
+    }
+);
+
+impl From<TopicName> for PhysicalName {
+    fn from(name: TopicName) -> Self {
+        Self(name.0)
+    }
+}
+
+impl From<GroupName> for PhysicalName {
+    fn from(name: GroupName) -> Self {
+        Self(name.0)
+    }
+}
+
+name!(
+    /// A cluster as it stands in the metadata: a service's name, or what another ZMS called it.
+    ClusterName,
+    "cluster",
+    "a cluster name has 1 to 100 letters, digits and . _ -, and is not . or ..",
+    |text| {
+        let bytes = text.as_bytes();
+        (1..=100).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+            && text != "."
+            && text != ".."
+    }
+);
+
+impl From<ServiceName> for ClusterName {
+    fn from(name: ServiceName) -> Self {
+        Self(name.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -172,6 +265,27 @@ mod tests {
         assert!(!error.contains('\u{1b}') && !error.contains('\n'), "{error:?}");
         let long = InstanceId::new("Z".repeat(10_000)).unwrap_err().to_string();
         assert!(long.len() < 300, "{}", long.len());
+    }
+
+    #[test]
+    fn a_wish_fits_both_brokers_and_is_not_taken_by_us() {
+        for good in ["orders", "order_created", "A-1", &"x".repeat(100)] {
+            assert!(TopicName::new(good).is_ok() && GroupName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a.b", "订单", "a b", "%RETRY%g", "__x", "zms_statistics", "statistic_ping_topic", &"x".repeat(101)] {
+            assert!(TopicName::new(bad).is_err() && GroupName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_physical_name_is_one_segment_of_a_path() {
+        for good in ["%RETRY%group", "__consumer_offsets", "a.b.c", &"x".repeat(249)] {
+            assert!(PhysicalName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a\n", &"x".repeat(250)] {
+            assert!(PhysicalName::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(ClusterName::new("mq.A_1").is_ok() && ClusterName::new("a/b").is_err());
     }
 
     #[test]

@@ -208,7 +208,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path().join("zms")).unwrap();
         std::fs::create_dir_all(layout.prefix()).unwrap();
-        (folder, layout, DesiredState { generation: 1, supervisor: None, instances: vec![] })
+        (folder, layout, DesiredState { generation: 1, ..DesiredState::default() })
     }
 
     fn with(id: &str, change: impl FnOnce(&mut InstanceSpec)) -> InstanceSpec {

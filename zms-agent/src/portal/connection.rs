@@ -213,7 +213,8 @@ pub fn portal_url(text: &str) -> anyhow::Result<Url> {
     url.ok_or_else(|| anyhow::anyhow!("portal address {text:?}: must be like https://portal.example:8443"))
 }
 
-fn tls(authority: &str, identity: Option<&Identity>) -> anyhow::Result<ClientConfig> {
+/// Trusts this authority alone and shows this identity.
+pub(crate) fn tls(authority: &str, identity: Option<&Identity>) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.map_err(|error| anyhow::anyhow!("the portal's authority: {error}"))?)?;

@@ -8,6 +8,7 @@ use zms_core::host::InstanceSpec;
 use super::content::Content;
 use super::{RenderError, refused};
 use crate::layout::Layout;
+use crate::portal::Membership;
 use crate::secrets::{PREFIX, Secrets};
 
 /// What placeholders stand for.
@@ -35,6 +36,11 @@ impl Places {
         let data = layout.data_dir(&spec.id);
         values.insert("data".into(), text(data.clone()));
         values.insert("conf".into(), text(layout.conf(&spec.id, &spec.hash)));
+        // A host without a portal has neither; a spec that names them is refused there.
+        if let Ok(Some(membership)) = Membership::load(layout) {
+            values.insert("portal".into(), membership.agent_url);
+            values.insert("authority".into(), text(layout.authority()));
+        }
         let java = packed_java.or_else(|| java.map(|path| path.to_string_lossy().into_owned()));
         Self { values, java, releases, data }
     }
@@ -151,7 +157,7 @@ fn in_reference(byte: u8) -> bool {
 
 fn looks_like_ours(name: &str) -> bool {
     let of_package = |rest: &str| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    matches!(name, "data" | "conf" | "java") || name.strip_prefix("package:").is_some_and(of_package)
+    matches!(name, "data" | "conf" | "java" | "portal" | "authority") || name.strip_prefix("package:").is_some_and(of_package)
 }
 
 fn below(path: &Path, folder: &Path) -> bool {

@@ -92,7 +92,12 @@ impl Host {
         self.ids.extend(instances.iter().map(|i| i.id.clone()));
         self.ids.sort();
         self.ids.dedup();
-        let state = DesiredState { generation: self.generation, supervisor: Some(self.supervisor.clone()), instances };
+        let state = DesiredState {
+            generation: self.generation,
+            supervisor: Some(self.supervisor.clone()),
+            instances,
+            ..DesiredState::default()
+        };
         zms_agent::disk::write_whole(&self.desired, &serde_json::to_vec_pretty(&state).unwrap(), 0o600).unwrap();
     }
 

@@ -8,6 +8,8 @@ use super::condition::Condition;
 use super::output::{ExecKind, FileKind, Joined, PrepareKind, ProbeKind};
 use super::setting::{Scalar, Setting};
 use super::template::Template;
+use crate::collect::{Jolokia, Read};
+use crate::host::InstanceSpec;
 use crate::names::{KindName, PackageName};
 
 /// A kind of service, read and checked.
@@ -39,6 +41,19 @@ pub struct Kind {
     pub(super) exec: ExecKind,
     pub(super) probe: ProbeKind,
     pub(super) needs: Needs,
+    #[serde(default)]
+    pub(super) jolokia: Option<JolokiaKind>,
+}
+
+/// Figures that instances of this kind give over Jolokia's protocol.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JolokiaKind {
+    /// One of the ports, bound to loopback.
+    pub port: String,
+    /// What is read. Names are those of the series; an MBean that an instance does not have is left out.
+    #[serde(rename = "read")]
+    pub reads: Vec<Read>,
 }
 
 /// A text for people, in both languages.
@@ -246,6 +261,13 @@ impl Kind {
     /// What a host must have.
     pub fn needs(&self) -> &Needs {
         &self.needs
+    }
+
+    /// What is to be read of an instance of this kind; `None` where there is nothing to ask.
+    pub fn jolokia(&self, instance: &InstanceSpec) -> Option<Jolokia> {
+        let wanted = self.jolokia.as_ref()?;
+        let port = instance.body.ports.iter().find(|port| port.name == wanted.port)?;
+        Some(Jolokia { port: port.port, reads: wanted.reads.clone() })
     }
 }
 

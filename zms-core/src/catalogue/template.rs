@@ -15,7 +15,7 @@ pub enum Part {
     Literal(String),
     /// `{name}`: put in when an instance is rendered.
     Variable(String),
-    /// `{conf}`, `{data}`, `{java}` or `{package:<name>}`: left for the agent, which knows the paths.
+    /// `{conf}`, `{data}`, `{java}`, `{portal}`, `{authority}` or `{package:<name>}`: left for the agent, which knows the paths.
     Agent(String),
 }
 
@@ -87,7 +87,7 @@ impl Template {
 
 /// Placeholders that only the agent can replace.
 pub(super) fn is_agents(name: &str) -> bool {
-    matches!(name, "conf" | "data" | "java") || name.starts_with("package:")
+    matches!(name, "conf" | "data" | "java" | "portal" | "authority") || name.starts_with("package:")
 }
 
 fn is_name(name: &str) -> bool {

@@ -6,12 +6,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::collect::FigureWish;
 use crate::names::{InstanceId, KindName};
 use crate::package::PackageRef;
 use crate::probe::Probe;
 
 /// Everything a host should be. A higher generation replaces a lower one as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredState {
     /// Grows by one with each change; an agent refuses to go back.
     pub generation: u64,
@@ -21,6 +22,9 @@ pub struct DesiredState {
     /// What should be on this host.
     #[serde(default)]
     pub instances: Vec<InstanceSpec>,
+    /// Which figures it reads, and where it sends them.
+    #[serde(default)]
+    pub figures: FigureWish,
 }
 
 /// Hash of an instance's meaning: an instance runs what is wanted when it reports the wanted hash.
@@ -84,8 +88,8 @@ pub struct InstanceSpec {
 ///
 /// Texts in `files`, `exec` and `prepare` may hold placeholders, which the agent replaces by absolute paths:
 /// `{package:<name>}` an unpacked package of this spec, `{conf}` the folder of rendered files, `{data}` the data
-/// folder, `{java}` the Java launcher (of the package `jre` if listed, else the host's). Anything else in braces is
-/// refused.
+/// folder, `{java}` the Java launcher (of the package `jre` if listed, else the host's), `{portal}` the portal's address for agents,
+/// `{authority}` the file with the certificate of its authority. Anything else in braces is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecBody {
     /// A change of this number restarts the instance.

@@ -1,5 +1,6 @@
 //! The desired state of a host: what its instances' plans add up to, and what may be fetched because of it.
 
+use zms_core::collect::FigureWish;
 use zms_core::host::{DesiredState, InstanceSpec};
 use zms_core::names::Sha512;
 use zms_core::package::PackageRef;
@@ -34,10 +35,13 @@ async fn write(tx: &mut Tx, app: &App, host_id: &str, above: i64) -> Result<()> 
     let instances: Vec<InstanceSpec> = specs.iter().map(|text| serde_json::from_str(text)).collect::<serde_json::Result<_>>()?;
     let supervisor = if instances.is_empty() { None } else { supervisor(app, before.as_ref()) };
     let newest = u64::try_from(generation).unwrap_or_default();
-    let mut state = DesiredState { generation: newest, supervisor, instances };
-    let same = before.filter(|before| above == 0 && before.instances == state.instances && before.supervisor == state.supervisor);
-    if let Some(before) = same {
-        state.generation = before.generation;
+    let jolokia =
+        instances.iter().filter_map(|spec| Some((spec.id.clone(), app.catalogue.find(spec.kind.as_str())?.jolokia(spec)?)));
+    let figures = FigureWish { collectors: Vec::new(), jolokia: jolokia.collect() };
+    let mut state = DesiredState { generation: newest, supervisor, instances, figures };
+    if let Some(before) = before.filter(|_| above == 0) {
+        let same = DesiredState { generation: newest, ..before.clone() } == state;
+        state.generation = if same { before.generation } else { newest };
     }
     let generation = i64::try_from(state.generation).unwrap_or(i64::MAX);
     store::set_desired(tx, host_id, generation, &serde_json::to_string(&state)?).await?;

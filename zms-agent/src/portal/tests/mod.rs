@@ -61,7 +61,7 @@ impl Host {
         std::fs::write(layout.authority(), fake.authority.pem()).unwrap();
         let membership = Membership { host: HOST.parse().unwrap(), agent_url: fake.url.clone(), url: fake.url.clone() };
         membership.save(&layout).unwrap();
-        let none = DesiredState { generation: 0, supervisor: None, instances: vec![] };
+        let none = DesiredState::default();
         Self {
             _folder: folder,
             layout,
@@ -116,7 +116,7 @@ fn report(generation: u64) -> HostReport {
 }
 
 fn state(generation: u64) -> DesiredState {
-    DesiredState { generation, supervisor: None, instances: vec![] }
+    DesiredState { generation, ..DesiredState::default() }
 }
 
 /// Waits for a condition; when the deadline passes, says what was still missing.

@@ -6,7 +6,7 @@ mod settings;
 
 use std::fmt;
 
-use super::model::{Bilingual, Kind, PortKind};
+use super::model::{Bilingual, Bind, Kind, PortKind};
 use super::setting::{DefaultValue, Scalar, Setting, ValueType};
 
 /// Why a text is no catalogue file. It lists everything that was found, one line each.
@@ -65,6 +65,7 @@ impl Kind {
         names::check(&kind, &mut findings);
         settings::check(&kind, &mut findings);
         output::check(&kind, &mut findings);
+        figures(&kind, &mut findings);
         if findings.0.is_empty() { Ok(kind) } else { Err(CatalogueError::Content(findings.0)) }
     }
 }
@@ -165,5 +166,24 @@ fn hosts(kind: &Kind, findings: &mut Findings) {
     for port in &kind.ports {
         let good = !port.name.is_empty() && port.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         findings.add_unless(good, format!("port \"{}\"", port.name), "a port's name has lower-case letters and _ only");
+    }
+}
+
+fn figures(kind: &Kind, findings: &mut Findings) {
+    let Some(jolokia) = &kind.jolokia else { return };
+    let port = kind.ports.iter().find(|port| port.name == jolokia.port);
+    let loopback = port.is_some_and(|port| port.bind == Bind::Loopback);
+    findings.add_unless(
+        loopback,
+        "jolokia",
+        format_args!("port \"{}\" must be a [[port]] that is bound to loopback", jolokia.port),
+    );
+    findings.unique("jolokia read", jolokia.reads.iter().map(|read| read.name.as_str()));
+    for read in &jolokia.reads {
+        let place = format!("jolokia read \"{}\"", read.name);
+        let name = !read.name.is_empty() && read.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        findings.add_unless(name, &place, "a name has lower-case letters, digits and _ only");
+        let plain = read.mbean.contains(':') && !read.mbean.contains(['*', '?']);
+        findings.add_unless(plain, place, "an MBean is named in full, without patterns");
     }
 }

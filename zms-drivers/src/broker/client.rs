@@ -1,0 +1,89 @@
+//! Sending and consuming.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use zms_core::metadata::ConsumeFrom;
+use zms_core::names::PhysicalName;
+
+use super::BrokerError;
+
+/// A message on its way to a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where to.
+    pub topic: PhysicalName,
+    /// Messages of one key keep their order.
+    pub key: Option<Bytes>,
+    /// The message; `None` is a tombstone: it takes its key out of a compacted topic.
+    pub value: Option<Bytes>,
+    /// In their order; a name may be there twice.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// Where a broker put a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Placed {
+    /// Partition.
+    pub partition: i32,
+    /// Offset in it.
+    pub offset: i64,
+}
+
+/// A message from a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// Where from.
+    pub topic: PhysicalName,
+    /// Where it stood.
+    pub placed: Placed,
+    /// Milliseconds since 1970 by the producer or the broker; `None` if the broker has none.
+    pub timestamp_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// The message; `None` for a tombstone.
+    pub value: Option<Bytes>,
+    /// In their order.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// Sends to one cluster. All calls may run side by side; dropping one does not take back what was sent.
+#[async_trait]
+pub trait Producer: Send + Sync + 'static {
+    /// Ends when every in-sync replica has the message, or with the reason why not; the driver retries passing states within its own
+    /// delivery deadline.
+    async fn send(&self, message: Outgoing) -> Result<Placed, BrokerError>;
+    /// Learns a topic's leaders and dials them, so that the first send does not wait.
+    async fn warm(&self, topic: &PhysicalName) -> Result<(), BrokerError>;
+    /// Waits at most so long for what is under way; says how many messages were given up.
+    async fn close(&self, deadline: Duration) -> usize;
+}
+
+/// How to consume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Consumer group.
+    pub group: PhysicalName,
+    /// The topics.
+    pub topics: Vec<PhysicalName>,
+    /// For a group without a committed offset.
+    pub from: ConsumeFrom,
+}
+
+/// A member of a consumer group on one cluster.
+///
+/// At least once: a position is committed only after [`done`](Consumer::done), and everything done is committed before partitions
+/// go to another member and at [`close`](Consumer::close).
+#[async_trait]
+pub trait Consumer: Send + Sync + 'static {
+    /// The next message; waits for one. Passing states are waited out inside; what is returned as an error needs a person.
+    async fn receive(&self) -> Result<Incoming, BrokerError>;
+    /// This message was handled. Its partition's position is committed within a second or so, up to the first message that is not
+    /// handled; messages may be done in any order. Nothing happens if the partition went to another member meanwhile.
+    fn done(&self, message: &Incoming) -> Result<(), BrokerError>;
+    /// Partitions that it has now, with their topics.
+    fn assigned(&self) -> Vec<(PhysicalName, i32)>;
+    /// Commits what is done and leaves the group.
+    async fn close(&self, deadline: Duration) -> Result<(), BrokerError>;
+}

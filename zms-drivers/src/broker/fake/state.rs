@@ -1,0 +1,203 @@
+//! What a cluster in memory is made of.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use zms_core::names::PhysicalName;
+
+use crate::broker::{Broker, BrokerError, Incoming};
+
+/// A cluster in memory, with the behaviour that the contract suites check on real ones.
+#[derive(Debug)]
+pub struct FakeCluster {
+    pub(super) name: String,
+    state: Mutex<State>,
+    /// Grows with each change; whoever waits for something looks again.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Nobody is reached while it is set.
+    pub cut: bool,
+    pub brokers: Vec<Broker>,
+    pub topics: BTreeMap<PhysicalName, TopicState>,
+    pub groups: BTreeMap<PhysicalName, GroupState>,
+    /// Ids of members made so far.
+    pub members: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct TopicState {
+    pub partitions: Vec<PartitionState>,
+    /// Settings that differ from the default.
+    pub config: BTreeMap<String, String>,
+    /// Next partition for a message without a key.
+    pub turn: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PartitionState {
+    /// Broker ids, preferred leader first.
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+    /// No sends and reads while there is none.
+    pub leader: Option<i32>,
+    /// Offset of the first message in `messages`.
+    pub start: i64,
+    pub messages: Vec<Incoming>,
+}
+
+impl PartitionState {
+    /// Offset of the next message.
+    pub fn end(&self) -> i64 {
+        self.start + i64::try_from(self.messages.len()).expect("a test has few messages")
+    }
+
+    /// The first message at or after an offset.
+    pub fn at(&self, offset: i64) -> Option<&Incoming> {
+        let index = usize::try_from(offset.max(self.start) - self.start).ok()?;
+        self.messages.get(index)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct GroupState {
+    pub committed: BTreeMap<PhysicalName, BTreeMap<i32, i64>>,
+    pub members: BTreeMap<u64, MemberState>,
+}
+
+#[derive(Debug)]
+pub(super) struct MemberState {
+    pub client_id: String,
+    pub topics: Vec<PhysicalName>,
+    pub assigned: BTreeMap<PhysicalName, Vec<i32>>,
+    /// Grows with each new assignment.
+    pub generation: u64,
+}
+
+impl FakeCluster {
+    /// A cluster without topics; broker ids begin with 1.
+    pub fn new(name: impl Into<String>, brokers: usize) -> Arc<Self> {
+        let brokers =
+            (1..).zip(19_092..).take(brokers).map(|(id, port)| Broker { id, host: "127.0.0.1".to_owned(), port, rack: None });
+        let state = State { brokers: brokers.collect(), ..State::default() };
+        Arc::new(Self { name: name.into(), state: Mutex::new(state), changes: watch::Sender::new(0) })
+    }
+
+    /// From now on nobody reaches it.
+    pub fn cut(&self) {
+        self.change(|state| state.cut = true);
+    }
+
+    /// It is reached again.
+    pub fn heal(&self) {
+        self.change(|state| state.cut = false);
+    }
+
+    /// A topic with so many partitions, replicated to one broker; nothing happens if it is there.
+    pub fn make_topic(&self, name: &PhysicalName, partitions: usize) {
+        self.change(|state| {
+            let brokers: Vec<i32> = state.brokers.iter().map(|broker| broker.id).collect();
+            let topic = state.topics.entry(name.clone()).or_default();
+            for index in topic.partitions.len()..partitions {
+                let leader = brokers[index % brokers.len().max(1)];
+                topic.partitions.push(PartitionState {
+                    replicas: vec![leader],
+                    isr: vec![leader],
+                    leader: Some(leader),
+                    ..PartitionState::default()
+                });
+            }
+            state.rebalance_all();
+        });
+    }
+
+    /// All messages of a topic, partition by partition; empty if it is not there.
+    pub fn messages(&self, topic: &PhysicalName) -> Vec<Incoming> {
+        self.look(|state| state.topics.get(topic).map(TopicState::all).unwrap_or_default())
+    }
+
+    /// Committed offsets of a group on a topic.
+    pub fn committed_of(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64> {
+        self.look(|state| state.groups.get(group).and_then(|group| group.committed.get(topic)).cloned().unwrap_or_default())
+    }
+
+    /// How many members a group has.
+    pub fn members_of(&self, group: &PhysicalName) -> usize {
+        self.look(|state| state.groups.get(group).map_or(0, |group| group.members.len()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A test that panicked while it held the lock has failed already.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn look<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.lock())
+    }
+
+    pub(super) fn change<T>(&self, write: impl FnOnce(&mut State) -> T) -> T {
+        let answer = write(&mut self.lock());
+        self.changes.send_modify(|count| *count += 1);
+        answer
+    }
+
+    /// Counts as a change only if it worked, so that those who wait do not wake each other without an end.
+    pub(super) fn try_change<T, E>(&self, write: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
+        let answer = write(&mut self.lock())?;
+        self.changes.send_modify(|count| *count += 1);
+        Ok(answer)
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn unreachable(&self) -> BrokerError {
+        BrokerError::Unreachable { cluster: self.name.clone(), why: "the fake was cut".to_owned() }
+    }
+
+    pub(super) fn timeout(&self, what: impl Into<String>, deadline: Duration) -> BrokerError {
+        BrokerError::Timeout { cluster: self.name.clone(), what: what.into(), seconds: deadline.as_secs() }
+    }
+}
+
+impl TopicState {
+    fn all(&self) -> Vec<Incoming> {
+        self.partitions.iter().flat_map(|partition| partition.messages.iter().cloned()).collect()
+    }
+}
+
+impl State {
+    /// Gives the partitions of every group out again: what a group coordinator does when members or partitions change.
+    pub fn rebalance_all(&mut self) {
+        let names: Vec<PhysicalName> = self.groups.keys().cloned().collect();
+        for name in names {
+            self.rebalance(&name);
+        }
+    }
+
+    /// Gives the partitions of one group out again.
+    pub fn rebalance(&mut self, group: &PhysicalName) {
+        let Some(group) = self.groups.get_mut(group) else { return };
+        let mut wanted: BTreeMap<u64, BTreeMap<PhysicalName, Vec<i32>>> =
+            group.members.keys().map(|id| (*id, BTreeMap::new())).collect();
+        for (name, topic) in &self.topics {
+            let readers: Vec<u64> =
+                group.members.iter().filter(|(_, member)| member.topics.contains(name)).map(|(id, _)| *id).collect();
+            for (partition, reader) in (0..).zip(readers.iter().cycle().take(topic.partitions.len())) {
+                wanted.entry(*reader).or_default().entry(name.clone()).or_default().push(partition);
+            }
+        }
+        for (id, assigned) in wanted {
+            let member = group.members.get_mut(&id).expect("it was listed from there");
+            if member.assigned != assigned {
+                member.assigned = assigned;
+                member.generation += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Everything that a collector wants of a cluster in one tick.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{BrokerError, ClusterView, Committed, Ends, GroupSummary, Topic};
+
+/// What a cluster said in one tick. Committed offsets are older than log ends: lag is never too small by the order of asking.
+#[derive(Debug, Clone)]
+pub struct Scrape {
+    /// Who is there.
+    pub view: ClusterView,
+    /// All topics, by name, and the ends of their partitions; `None` for a partition whose leader did not answer.
+    pub topics: Vec<(Topic, Ends)>,
+    /// All groups, by name.
+    pub groups: Vec<ScrapedGroup>,
+    /// Brokers that did not answer in time, each with the reason.
+    pub silent: Vec<(i32, String)>,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+/// A group as a tick sees it.
+#[derive(Debug, Clone)]
+pub struct ScrapedGroup {
+    /// Name, state, protocol.
+    pub summary: GroupSummary,
+    /// Members; `None` where they were not asked for in this tick.
+    pub members: Option<u32>,
+    /// Its committed offsets, or why they are not known.
+    pub committed: Result<Committed, BrokerError>,
+}
+
+/// What a scrape cost. What is asked rarely (metadata, lists of groups, coordinators) is counted apart from the two round trips.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Wall clock.
+    pub took: Duration,
+    /// Requests of the two round trips (offset fetches and list offsets).
+    pub requests: u64,
+    /// Round trips one after the other for them.
+    pub round_trips: u32,
+    /// All other requests.
+    pub rare_requests: u64,
+    /// Bytes received.
+    pub bytes: u64,
+}
+
+/// One cluster, asked again and again. Keeps what changes rarely (topics, groups, coordinators) and refreshes it by itself.
+#[async_trait]
+pub trait Scraper: Send + 'static {
+    /// One tick. A silent broker costs its partitions and groups, not the scrape.
+    ///
+    /// # Errors
+    /// Only when nothing could be had.
+    async fn scrape(&mut self) -> Result<Scrape, BrokerError>;
+}

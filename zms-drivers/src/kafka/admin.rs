@@ -1,0 +1,145 @@
+//! What operators do to a Kafka cluster: [`KafkaAdmin`]. `topics` and `groups` do it, `errors` says what went wrong.
+
+mod errors;
+mod groups;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use zms_core::names::PhysicalName;
+use zms_kafka_wire::{Cluster, Mechanism as WireMechanism, Options, Sasl, WireError};
+
+use crate::broker::{
+    Broker, BrokerError, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupSummary, OffsetWish, Setting, Topic,
+    TopicWish,
+};
+use crate::open::{Endpoint, Mechanism};
+
+/// A Kafka cluster, for operators. Connects when it is first asked.
+#[derive(Debug)]
+pub struct KafkaAdmin {
+    name: String,
+    deadline: Duration,
+    wire: Cluster,
+}
+
+impl KafkaAdmin {
+    /// Connects later.
+    ///
+    /// # Errors
+    /// [`BrokerError::Refused`] if the endpoint cannot be right.
+    pub fn new(endpoint: &Endpoint) -> Result<Self, BrokerError> {
+        let sasl = endpoint.credentials.as_ref().map(|credentials| Sasl {
+            mechanism: match credentials.mechanism {
+                Mechanism::Plain => WireMechanism::Plain,
+                Mechanism::ScramSha256 => WireMechanism::ScramSha256,
+                Mechanism::ScramSha512 => WireMechanism::ScramSha512,
+            },
+            user: credentials.user.clone(),
+            password: credentials.password.clone(),
+        });
+        let options = Options {
+            authority_pem: endpoint.authority_pem.clone(),
+            sasl,
+            client_id: endpoint.client_id.clone(),
+            // One silent broker must leave time to ask another within the deadline of the whole call.
+            connect_deadline: endpoint.deadline / 3,
+            call_deadline: endpoint.deadline / 2,
+            ..Options::plain(endpoint.addresses.iter().cloned())
+        };
+        let refused =
+            |error: WireError| BrokerError::Refused { what: format!("cluster {}", endpoint.cluster), why: error.to_string() };
+        let wire = Cluster::new(options).map_err(refused)?;
+        Ok(Self { name: endpoint.cluster.clone(), deadline: endpoint.deadline, wire })
+    }
+
+    /// Nothing takes longer than the deadline.
+    async fn within<T>(&self, what: &str, work: impl Future<Output = Result<T, BrokerError>> + Send) -> Result<T, BrokerError> {
+        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
+            let (cluster, what) = (self.name.clone(), what.to_owned());
+            Err(BrokerError::Timeout { cluster, what, seconds: self.deadline.as_secs() })
+        })
+    }
+
+    async fn view(&self) -> Result<ClusterView, BrokerError> {
+        let answer = self.wire.metadata(Some(&[])).await.map_err(|error| self.classify("describe", error))?;
+        let mut brokers: Vec<Broker> = answer
+            .brokers
+            .iter()
+            .map(|broker| Broker {
+                id: broker.node_id.0,
+                host: broker.host.to_string(),
+                port: u16::try_from(broker.port).unwrap_or(0),
+                rack: broker.rack.as_ref().map(ToString::to_string),
+            })
+            .collect();
+        brokers.sort_unstable_by_key(|broker| broker.id);
+        let controller = Some(answer.controller_id.0).filter(|id| *id >= 0);
+        Ok(ClusterView { id: answer.cluster_id.map(|id| id.to_string()).unwrap_or_default(), controller, brokers })
+    }
+}
+
+#[async_trait]
+impl ClusterAdmin for KafkaAdmin {
+    async fn describe(&self) -> Result<ClusterView, BrokerError> {
+        self.within("describe", self.view()).await
+    }
+
+    async fn topics(&self) -> Result<Vec<Topic>, BrokerError> {
+        self.within("topics", self.all_topics()).await
+    }
+
+    async fn topic(&self, name: &PhysicalName) -> Result<Option<Topic>, BrokerError> {
+        self.within(&format!("topic {name}"), self.one_topic(name)).await
+    }
+
+    async fn ends(&self, name: &PhysicalName) -> Result<Ends, BrokerError> {
+        self.within(&format!("ends of topic {name}"), self.ends_of(name)).await
+    }
+
+    async fn topic_config(&self, name: &PhysicalName) -> Result<BTreeMap<String, Setting>, BrokerError> {
+        self.within(&format!("settings of topic {name}"), self.config_of(name)).await
+    }
+
+    async fn ensure_topic(&self, wish: &TopicWish) -> Result<Ensured, BrokerError> {
+        self.within(&format!("topic {}", wish.name), self.make_topic(wish)).await
+    }
+
+    async fn ensure_partitions(&self, name: &PhysicalName, partitions: i32) -> Result<Ensured, BrokerError> {
+        self.within(&format!("partitions of topic {name}"), self.add_partitions(name, partitions)).await
+    }
+
+    async fn ensure_topic_config(
+        &self,
+        name: &PhysicalName,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<Ensured, BrokerError> {
+        self.within(&format!("settings of topic {name}"), self.change_config(name, changes)).await
+    }
+
+    async fn ensure_topic_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError> {
+        self.within(&format!("removal of topic {name}"), self.remove_topic(name)).await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupSummary>, BrokerError> {
+        self.within("groups", self.all_groups()).await
+    }
+
+    async fn describe_groups(&self, names: &[PhysicalName]) -> Result<Vec<Group>, BrokerError> {
+        self.within("members of groups", self.groups_with_members(names)).await
+    }
+
+    async fn committed(&self, names: &[PhysicalName]) -> Result<Vec<Result<Committed, BrokerError>>, BrokerError> {
+        self.within("committed offsets", self.committed_by(names)).await
+    }
+
+    async fn ensure_offsets(&self, group: &PhysicalName, topic: &PhysicalName, wish: &OffsetWish) -> Result<(), BrokerError> {
+        self.within(&format!("offsets of group {group}"), self.commit(group, topic, wish)).await
+    }
+
+    async fn ensure_group_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError> {
+        self.within(&format!("removal of group {name}"), self.remove_group(name)).await
+    }
+}

@@ -1,0 +1,17 @@
+//! Kafka.
+
+#[cfg(feature = "kafka-admin")]
+mod admin;
+#[cfg(feature = "kafka")]
+mod client;
+#[cfg(feature = "kafka")]
+mod consumer;
+#[cfg(feature = "kafka")]
+mod producer;
+
+#[cfg(feature = "kafka-admin")]
+pub use admin::KafkaAdmin;
+#[cfg(feature = "kafka")]
+pub use consumer::KafkaConsumer;
+#[cfg(feature = "kafka")]
+pub use producer::KafkaProducer;

@@ -1,0 +1,16 @@
+//! One trait for each foreign system, with a real and a fake implementation behind it.
+//!
+//! 1. [`meta`]: ZooKeeper, where applications read where topics live.
+//! 2. [`broker`]: what a cluster of brokers can do, whichever kind: [`broker::ClusterAdmin`], [`broker::Producer`],
+//!    [`broker::Consumer`]; [`open`] is the only place that knows which kind a cluster is.
+//! 3. [`kafka`]: Kafka behind those traits.
+//!
+//! The fakes (feature `fake`) pass the same contract suites as the real servers: `tests/`.
+
+pub mod broker;
+#[cfg(any(feature = "kafka", feature = "kafka-admin"))]
+pub mod kafka;
+#[cfg(feature = "meta")]
+pub mod meta;
+#[cfg(any(feature = "kafka", feature = "kafka-admin"))]
+pub mod open;

@@ -1,0 +1,118 @@
+//! The one place that opens a cluster, and the only `match` on its kind.
+
+use std::time::Duration;
+
+/// Where a cluster is and how to speak to it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its name, for messages.
+    pub cluster: String,
+    /// `host:port` of some of its brokers.
+    pub addresses: Vec<String>,
+    /// TLS to the brokers: certificates (PEM) of the authorities that are trusted. `None`: plain text.
+    pub authority_pem: Option<String>,
+    /// Who we are.
+    pub credentials: Option<Credentials>,
+    /// As brokers see us.
+    pub client_id: String,
+    /// Deadline of one administrative call, and of one connection.
+    pub deadline: Duration,
+}
+
+impl Endpoint {
+    /// A cluster without TLS and credentials.
+    pub fn plain(cluster: impl Into<String>, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            cluster: cluster.into(),
+            addresses: addresses.into_iter().map(Into::into).collect(),
+            authority_pem: None,
+            credentials: None,
+            client_id: "zms".to_owned(),
+            deadline: Duration::from_secs(15),
+        }
+    }
+}
+
+/// SASL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// How.
+    pub mechanism: Mechanism,
+    /// Who.
+    pub user: String,
+    /// Never shown.
+    pub password: String,
+}
+
+/// SASL mechanisms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// The password travels; only over TLS.
+    Plain,
+    /// SCRAM-SHA-256.
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    ScramSha512,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("mechanism", &self.mechanism).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// Sends to a cluster; a message is given up after `delivery`. Connects when it is first used.
+///
+/// # Errors
+/// [`BrokerError::Refused`](crate::broker::BrokerError::Refused) if the endpoint cannot be right,
+/// [`BrokerError::Unsupported`](crate::broker::BrokerError::Unsupported) for a kind that this program cannot speak to.
+#[cfg(feature = "kafka")]
+pub fn producer(
+    kind: zms_core::metadata::BrokerKind,
+    endpoint: &Endpoint,
+    delivery: Duration,
+) -> Result<std::sync::Arc<dyn crate::broker::Producer>, crate::broker::BrokerError> {
+    match kind {
+        zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?)),
+        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "send to RocketMQ in this version")),
+    }
+}
+
+/// Joins a consumer group of a cluster. Must be called in a tokio runtime.
+///
+/// # Errors
+/// As [`producer`].
+#[cfg(feature = "kafka")]
+pub fn consumer(
+    kind: zms_core::metadata::BrokerKind,
+    endpoint: &Endpoint,
+    subscription: &crate::broker::Subscription,
+) -> Result<std::sync::Arc<dyn crate::broker::Consumer>, crate::broker::BrokerError> {
+    match kind {
+        zms_core::metadata::BrokerKind::Kafka => {
+            Ok(std::sync::Arc::new(crate::kafka::KafkaConsumer::new(endpoint, subscription)?))
+        }
+        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "consume from RocketMQ in this version")),
+    }
+}
+
+/// What operators do to a cluster. Connects when it is first asked.
+///
+/// # Errors
+/// [`BrokerError::Refused`](crate::broker::BrokerError::Refused) if the endpoint cannot be right,
+/// [`BrokerError::Unsupported`](crate::broker::BrokerError::Unsupported) for a kind that this program cannot speak to.
+#[cfg(feature = "kafka-admin")]
+pub fn admin(
+    kind: zms_core::metadata::BrokerKind,
+    endpoint: &Endpoint,
+) -> Result<std::sync::Arc<dyn crate::broker::ClusterAdmin>, crate::broker::BrokerError> {
+    match kind {
+        zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaAdmin::new(endpoint)?)),
+        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "administer RocketMQ in this version")),
+    }
+}
+
+#[cfg(any(feature = "kafka", feature = "kafka-admin"))]
+fn cannot(endpoint: &Endpoint, what: &str) -> crate::broker::BrokerError {
+    crate::broker::BrokerError::Unsupported { cluster: endpoint.cluster.clone(), what: what.to_owned() }
+}

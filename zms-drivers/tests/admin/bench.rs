@@ -1,0 +1,115 @@
+//! What a case needs of a cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use zms_core::metadata::{BrokerKind, ConsumeFrom};
+use zms_core::names::PhysicalName;
+use zms_drivers::broker::fake::FakeCluster;
+use zms_drivers::broker::{ClusterAdmin, Consumer, Outgoing, Producer, Subscription};
+use zms_drivers::open::{self, Credentials, Endpoint, Mechanism};
+use zms_testbed::Kafka;
+
+const DELIVERY: Duration = Duration::from_secs(20);
+
+pub trait Bench: Sync {
+    /// Makes names different, and says where a case failed.
+    fn name(&self) -> &'static str;
+    fn admin(&self) -> Arc<dyn ClusterAdmin>;
+    /// Of a cluster that nobody reaches.
+    fn lost_admin(&self) -> Arc<dyn ClusterAdmin>;
+    fn producer(&self) -> Arc<dyn Producer>;
+    fn consumer(&self, group: &PhysicalName, topic: &PhysicalName) -> Arc<dyn Consumer>;
+}
+
+pub fn name(text: &str) -> PhysicalName {
+    PhysicalName::new(text).unwrap()
+}
+
+pub fn message(topic: &PhysicalName) -> Outgoing {
+    Outgoing { topic: topic.clone(), key: None, value: Some(Bytes::from_static(b"v")), headers: Vec::new() }
+}
+
+fn subscription(group: &PhysicalName, topic: &PhysicalName) -> Subscription {
+    Subscription { group: group.clone(), topics: vec![topic.clone()], from: ConsumeFrom::Earliest }
+}
+
+pub struct FakeBench(Arc<FakeCluster>);
+
+impl FakeBench {
+    pub fn new() -> Self {
+        Self(FakeCluster::new("fake", 1))
+    }
+}
+
+impl Bench for FakeBench {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn admin(&self) -> Arc<dyn ClusterAdmin> {
+        self.0.clone()
+    }
+
+    fn lost_admin(&self) -> Arc<dyn ClusterAdmin> {
+        let lost = FakeCluster::new("lost", 1);
+        lost.cut();
+        lost
+    }
+
+    fn producer(&self) -> Arc<dyn Producer> {
+        self.0.producer(DELIVERY)
+    }
+
+    fn consumer(&self, group: &PhysicalName, topic: &PhysicalName) -> Arc<dyn Consumer> {
+        self.0.consumer(subscription(group, topic))
+    }
+}
+
+pub struct RealBench<'a> {
+    kafka: &'a Kafka,
+    secure: bool,
+}
+
+impl<'a> RealBench<'a> {
+    pub fn new(kafka: &'a Kafka, secure: bool) -> Self {
+        Self { kafka, secure }
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        let mut endpoint = Endpoint::plain("real", self.kafka.plain().split(','));
+        endpoint.deadline = Duration::from_secs(20);
+        if self.secure {
+            let (addresses, authority_pem, user, password) = self.kafka.tls_scram();
+            endpoint.addresses = addresses.split(',').map(str::to_owned).collect();
+            endpoint.authority_pem = Some(authority_pem.to_owned());
+            let (user, password) = (user.to_owned(), password.to_owned());
+            endpoint.credentials = Some(Credentials { mechanism: Mechanism::ScramSha512, user, password });
+        }
+        endpoint
+    }
+}
+
+impl Bench for RealBench<'_> {
+    fn name(&self) -> &'static str {
+        if self.secure { "tls" } else { "plain" }
+    }
+
+    fn admin(&self) -> Arc<dyn ClusterAdmin> {
+        open::admin(BrokerKind::Kafka, &self.endpoint()).unwrap()
+    }
+
+    fn lost_admin(&self) -> Arc<dyn ClusterAdmin> {
+        let nobody = Endpoint::plain("lost", [format!("127.0.0.1:{}", zms_testbed::free_port())]);
+        open::admin(BrokerKind::Kafka, &nobody).unwrap()
+    }
+
+    fn producer(&self) -> Arc<dyn Producer> {
+        open::producer(BrokerKind::Kafka, &self.endpoint(), DELIVERY).unwrap()
+    }
+
+    fn consumer(&self, group: &PhysicalName, topic: &PhysicalName) -> Arc<dyn Consumer> {
+        open::consumer(BrokerKind::Kafka, &self.endpoint(), &subscription(group, topic)).unwrap()
+    }
+}

@@ -1,0 +1,262 @@
+//! The cases.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use zms_core::names::PhysicalName;
+use zms_drivers::broker::{BrokerError, ClusterAdmin, Ensured, Group, GroupState, OffsetWish, Range, TopicWish};
+
+use crate::bench::{Bench, RealBench, message, name};
+
+type Case = for<'a> fn(&'a dyn Bench) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        pub const ALL: &[(&str, Case)] = &[$((stringify!($case), |bench| Box::pin($case(bench)))),*];
+    };
+}
+
+cases! {
+    a_cluster_says_who_is_there,
+    a_topic_is_made_once_and_never_made_otherwise,
+    a_topic_that_cannot_be_is_refused,
+    partitions_are_added_and_never_taken,
+    settings_change_and_go_back,
+    a_topic_goes_once,
+    what_is_not_there_is_missing,
+    ends_move_with_messages,
+    a_group_stands_where_it_was_put,
+    offsets_on_a_partition_that_is_not_there_are_refused,
+    a_group_with_members_is_described_and_left_alone,
+    a_group_goes_once,
+    a_lost_cluster_is_unreachable,
+}
+
+fn own(bench: &dyn Bench, text: &str) -> PhysicalName {
+    name(&format!("{text}-{}", bench.name()))
+}
+
+async fn topic(bench: &dyn Bench, text: &str, partitions: i32) -> PhysicalName {
+    let name = own(bench, text);
+    let wish = TopicWish { name: name.clone(), partitions, replicas: 1, config: BTreeMap::new() };
+    assert_eq!(bench.admin().ensure_topic(&wish).await, Ok(Ensured::Made));
+    name
+}
+
+/// Sends so many messages, one after the other.
+async fn fill(bench: &dyn Bench, topic: &PhysicalName, messages: usize) {
+    let producer = bench.producer();
+    for _ in 0..messages {
+        producer.send(message(topic)).await.unwrap();
+    }
+}
+
+async fn describe(admin: &dyn ClusterAdmin, group: &PhysicalName) -> Group {
+    admin.describe_groups(std::slice::from_ref(group)).await.unwrap().remove(0)
+}
+
+/// Looks until the group is so.
+async fn until(admin: &dyn ClusterAdmin, group: &PhysicalName, what: &str, fits: impl Fn(&Group) -> bool) -> Group {
+    let mut looks = tokio::time::interval(Duration::from_millis(50));
+    let mut last = None;
+    for _ in 0..600 {
+        looks.tick().await;
+        let found = describe(admin, group).await;
+        if fits(&found) {
+            return found;
+        }
+        last = Some(found);
+    }
+    panic!("group {group}: not {what} within 30 s, but {last:?}")
+}
+
+async fn a_cluster_says_who_is_there(bench: &dyn Bench) {
+    let view = bench.admin().describe().await.unwrap();
+    let ids: Vec<i32> = view.brokers.iter().map(|broker| broker.id).collect();
+    assert_eq!((ids, view.controller), (vec![1], Some(1)));
+    assert!(!view.id.is_empty() && view.brokers[0].port > 0);
+}
+
+async fn a_topic_is_made_once_and_never_made_otherwise(bench: &dyn Bench) {
+    let (admin, name) = (bench.admin(), own(bench, "made"));
+    let config = BTreeMap::from([("retention.ms".to_owned(), "60000".to_owned())]);
+    let wish = TopicWish { name: name.clone(), partitions: 3, replicas: 1, config };
+    assert_eq!(admin.topic(&name).await, Ok(None));
+    assert_eq!(admin.ensure_topic(&wish).await, Ok(Ensured::Made));
+    assert_eq!(admin.ensure_topic(&wish).await, Ok(Ensured::There));
+    for (partitions, replicas) in [(4, 1), (2, 1), (3, 2)] {
+        let other = admin.ensure_topic(&TopicWish { partitions, replicas, ..wish.clone() }).await;
+        assert!(matches!(other, Err(BrokerError::Conflict { .. })), "{other:?}");
+    }
+    let found = admin.topic(&name).await.unwrap().unwrap();
+    assert_eq!((found.partitions.len(), found.replicas(), found.under_replicated(), found.internal), (3, 1, 0, false));
+    let ids: Vec<_> = found.partitions.iter().map(|partition| (partition.id, partition.leader)).collect();
+    assert_eq!(ids, [(0, Some(1)), (1, Some(1)), (2, Some(1))]);
+    assert!(admin.topics().await.unwrap().contains(&found));
+    let setting = &admin.topic_config(&name).await.unwrap()["retention.ms"];
+    assert_eq!((setting.value.as_deref(), setting.own), (Some("60000"), true));
+}
+
+async fn a_topic_that_cannot_be_is_refused(bench: &dyn Bench) {
+    let (admin, name) = (bench.admin(), own(bench, "impossible"));
+    let none = BTreeMap::new();
+    let soon = BTreeMap::from([("retention.ms".to_owned(), "soon".to_owned())]);
+    for (partitions, replicas, config) in [(0, 1, &none), (-1, 1, &none), (1, 0, &none), (1, 9, &none), (1, 1, &soon)] {
+        let wish = TopicWish { name: name.clone(), partitions, replicas, config: config.clone() };
+        let done = admin.ensure_topic(&wish).await;
+        assert!(matches!(done, Err(BrokerError::Refused { .. })), "{wish:?}: {done:?}");
+    }
+    assert_eq!(admin.topic(&name).await, Ok(None));
+}
+
+async fn partitions_are_added_and_never_taken(bench: &dyn Bench) {
+    let (admin, topic) = (bench.admin(), topic(bench, "grows", 2).await);
+    assert_eq!(admin.ensure_partitions(&topic, 4).await, Ok(Ensured::Made));
+    assert_eq!(admin.ensure_partitions(&topic, 4).await, Ok(Ensured::There));
+    assert_eq!(admin.ensure_partitions(&topic, 1).await, Ok(Ensured::There));
+    assert_eq!(admin.topic(&topic).await.unwrap().unwrap().partitions.len(), 4);
+}
+
+async fn settings_change_and_go_back(bench: &dyn Bench) {
+    let (admin, topic) = (bench.admin(), topic(bench, "settings", 1).await);
+    let to = |value: Option<&str>| BTreeMap::from([("retention.ms".to_owned(), value.map(str::to_owned))]);
+    let before = admin.topic_config(&topic).await.unwrap()["retention.ms"].clone();
+    assert_eq!((before.value.as_deref(), before.own), (Some("604800000"), false));
+    assert_eq!(admin.ensure_topic_config(&topic, &to(Some("1000"))).await, Ok(Ensured::Made));
+    assert_eq!(admin.ensure_topic_config(&topic, &to(Some("1000"))).await, Ok(Ensured::There));
+    let changed = admin.topic_config(&topic).await.unwrap()["retention.ms"].clone();
+    assert_eq!((changed.value.as_deref(), changed.own), (Some("1000"), true));
+    let refused = admin.ensure_topic_config(&topic, &to(Some("soon"))).await;
+    assert!(matches!(refused, Err(BrokerError::Refused { .. })), "{refused:?}");
+    assert_eq!(admin.ensure_topic_config(&topic, &to(None)).await, Ok(Ensured::Made));
+    assert_eq!(admin.ensure_topic_config(&topic, &to(None)).await, Ok(Ensured::There));
+    assert_eq!(admin.topic_config(&topic).await.unwrap()["retention.ms"], before);
+}
+
+async fn a_topic_goes_once(bench: &dyn Bench) {
+    let (admin, topic) = (bench.admin(), topic(bench, "goes", 1).await);
+    assert_eq!(admin.ensure_topic_gone(&topic).await, Ok(Ensured::Made));
+    assert_eq!(admin.ensure_topic_gone(&topic).await, Ok(Ensured::There));
+    assert_eq!(admin.topic(&topic).await, Ok(None));
+}
+
+async fn what_is_not_there_is_missing(bench: &dyn Bench) {
+    let (admin, nothing) = (bench.admin(), own(bench, "nothing"));
+    let missing = BrokerError::Missing { what: format!("topic {nothing}") };
+    assert_eq!(admin.ends(&nothing).await, Err(missing.clone()));
+    assert_eq!(admin.topic_config(&nothing).await, Err(missing.clone()));
+    assert_eq!(admin.ensure_partitions(&nothing, 2).await, Err(missing.clone()));
+    assert_eq!(admin.ensure_topic_config(&nothing, &BTreeMap::new()).await, Err(missing.clone()));
+    let group = own(bench, "nobody");
+    assert_eq!(admin.ensure_offsets(&group, &nothing, &OffsetWish::Latest).await, Err(missing));
+    let dead = describe(&*admin, &group).await;
+    assert_eq!((dead.summary.state, dead.members.len(), dead.summary.protocol.as_str()), (GroupState::Dead, 0, ""));
+    assert_eq!(admin.committed(std::slice::from_ref(&group)).await, Ok(vec![Ok(BTreeMap::new())]));
+}
+
+async fn ends_move_with_messages(bench: &dyn Bench) {
+    let (admin, topic) = (bench.admin(), topic(bench, "ends", 1).await);
+    assert_eq!(admin.ends(&topic).await, Ok(BTreeMap::from([(0, Some(Range { start: 0, end: 0 }))])));
+    fill(bench, &topic, 3).await;
+    assert_eq!(admin.ends(&topic).await, Ok(BTreeMap::from([(0, Some(Range { start: 0, end: 3 }))])));
+}
+
+async fn a_group_stands_where_it_was_put(bench: &dyn Bench) {
+    let (admin, topic, group) = (bench.admin(), topic(bench, "stands", 2).await, own(bench, "stands"));
+    let other = own(bench, "stands-not");
+    fill(bench, &topic, 6).await;
+    let ends: BTreeMap<i32, i64> =
+        admin.ends(&topic).await.unwrap().into_iter().map(|(id, range)| (id, range.unwrap().end)).collect();
+    assert_eq!(ends.values().sum::<i64>(), 6);
+    let starts: BTreeMap<i32, i64> = BTreeMap::from([(0, 0), (1, 0)]);
+    let one = BTreeMap::from([(1, 1)]);
+    let mut after = ends.clone();
+    after.insert(1, 1);
+    let year_3000 = 32_503_680_000_000;
+    for (wish, stands) in [
+        (OffsetWish::Latest, &ends),
+        (OffsetWish::Earliest, &starts),
+        (OffsetWish::Time(year_3000), &ends),
+        (OffsetWish::Time(0), &starts),
+        (OffsetWish::Time(year_3000), &ends),
+        (OffsetWish::At(one), &after),
+    ] {
+        admin.ensure_offsets(&group, &topic, &wish).await.unwrap();
+        let found = admin.committed(&[other.clone(), group.clone()]).await.unwrap();
+        let here = BTreeMap::from([(topic.clone(), stands.clone())]);
+        assert_eq!(found, [Ok(BTreeMap::new()), Ok(here)], "{wish:?}");
+    }
+    let listed = admin.groups().await.unwrap();
+    let listed = listed.iter().find(|listed| listed.name == group).unwrap();
+    assert_eq!((listed.state, listed.protocol.as_str()), (GroupState::Empty, "classic"));
+}
+
+async fn offsets_on_a_partition_that_is_not_there_are_refused(bench: &dyn Bench) {
+    let (topic, group) = (topic(bench, "narrow", 2).await, own(bench, "narrow"));
+    let wish = OffsetWish::At(BTreeMap::from([(0, 0), (2, 0)]));
+    let done = bench.admin().ensure_offsets(&group, &topic, &wish).await;
+    assert!(matches!(done, Err(BrokerError::Refused { .. })), "{done:?}");
+}
+
+async fn a_group_with_members_is_described_and_left_alone(bench: &dyn Bench) {
+    let (admin, topic, group) = (bench.admin(), topic(bench, "members", 2).await, own(bench, "members"));
+    let consumer = bench.consumer(&group, &topic);
+    let reading = {
+        let consumer = consumer.clone();
+        tokio::spawn(async move { drop(consumer.receive().await) })
+    };
+    let found = until(&*admin, &group, "stable with partitions", |group| {
+        group.summary.state == GroupState::Stable && group.members.iter().any(|member| !member.assigned.is_empty())
+    })
+    .await;
+    assert_eq!(found.members.len(), 1);
+    assert_eq!(found.members[0].assigned, BTreeMap::from([(topic.clone(), vec![0, 1])]));
+    assert!(found.members[0].host.contains("127.0.0.1") && !found.members[0].client_id.is_empty());
+    let moved = admin.ensure_offsets(&group, &topic, &OffsetWish::Latest).await;
+    assert!(matches!(moved, Err(BrokerError::Conflict { .. })), "{moved:?}");
+    let gone = admin.ensure_group_gone(&group).await;
+    assert!(matches!(gone, Err(BrokerError::Conflict { .. })), "{gone:?}");
+    reading.abort();
+    let _ = reading.await;
+    drop(consumer);
+}
+
+async fn a_group_goes_once(bench: &dyn Bench) {
+    let (admin, topic, group) = (bench.admin(), topic(bench, "group-goes", 1).await, own(bench, "goes"));
+    admin.ensure_offsets(&group, &topic, &OffsetWish::Earliest).await.unwrap();
+    assert_eq!(admin.ensure_group_gone(&group).await, Ok(Ensured::Made));
+    assert_eq!(admin.ensure_group_gone(&group).await, Ok(Ensured::There));
+    assert_eq!(describe(&*admin, &group).await.summary.state, GroupState::Dead);
+}
+
+async fn a_lost_cluster_is_unreachable(bench: &dyn Bench) {
+    let lost = bench.lost_admin().describe().await;
+    assert!(matches!(lost, Err(BrokerError::Unreachable { .. })), "{lost:?}");
+    assert!(lost.is_err_and(|error| error.is_passing()));
+}
+
+/// The fake has classic groups only.
+pub async fn a_group_of_kip_848_is_described(bench: &RealBench<'_>) {
+    let (admin, topic, group) = (bench.admin(), topic(bench, "kip-848", 2).await, own(bench, "kip-848"));
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", bench.endpoint().addresses.join(",")).set("group.id", group.as_str());
+    config.set("group.protocol", "consumer");
+    let consumer: rdkafka::consumer::StreamConsumer = config.create().unwrap();
+    consumer.subscribe(&[topic.as_str()]).unwrap();
+    let all = BTreeMap::from([(topic.clone(), vec![0, 1])]);
+    let reads = async {
+        let _ = consumer.recv().await;
+    };
+    let found =
+        until(&*admin, &group, "reading both partitions", |group| group.members.iter().any(|member| member.assigned == all));
+    let found = tokio::select! { found = found => found, () = reads => panic!("nothing was sent") };
+    assert_eq!((found.summary.protocol.as_str(), found.summary.state), ("consumer", GroupState::Stable));
+    let mixed = admin.describe_groups(&[own(bench, "stands"), group.clone(), own(bench, "nobody")]).await.unwrap();
+    let states: Vec<_> = mixed.iter().map(|group| group.summary.state).collect();
+    assert_eq!(states, [GroupState::Empty, GroupState::Stable, GroupState::Dead]);
+    let moved = admin.ensure_offsets(&group, &topic, &OffsetWish::Latest).await;
+    assert!(matches!(moved, Err(BrokerError::Conflict { .. })), "{moved:?}");
+}

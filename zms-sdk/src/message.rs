@@ -1,0 +1,124 @@
+use bytes::Bytes;
+use zms_core::names::{ClusterName, PhysicalName};
+use zms_drivers::broker::{Incoming, Outgoing};
+
+/// A message to send.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Message {
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: Vec<(String, Bytes)>,
+}
+
+impl Message {
+    /// With this value.
+    pub fn new(value: impl Into<Bytes>) -> Self {
+        Self { value: Some(value.into()), ..Self::default() }
+    }
+
+    /// Takes a key out of a compacted topic.
+    pub fn tombstone(key: impl Into<Bytes>) -> Self {
+        Self { key: Some(key.into()), ..Self::default() }
+    }
+
+    /// Messages of one key keep their order.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Adds a header; a name may be there twice.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Key and value together, in bytes.
+    pub fn size(&self) -> usize {
+        [&self.key, &self.value].into_iter().flatten().map(Bytes::len).sum()
+    }
+
+    pub(crate) fn to(&self, topic: &PhysicalName) -> Outgoing {
+        Outgoing { topic: topic.clone(), key: self.key.clone(), value: self.value.clone(), headers: self.headers.clone() }
+    }
+}
+
+impl From<&'static str> for Message {
+    fn from(value: &'static str) -> Self {
+        Self::new(value)
+    }
+}
+
+impl From<String> for Message {
+    fn from(value: String) -> Self {
+        Self::new(value)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(value: Vec<u8>) -> Self {
+        Self::new(value)
+    }
+}
+
+/// Where a message stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// On which cluster.
+    pub cluster: ClusterName,
+    /// In which partition.
+    pub partition: i32,
+    /// At which offset.
+    pub offset: i64,
+}
+
+/// A message that was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The topic's name, whatever it is called on its cluster.
+    pub topic: PhysicalName,
+    /// Where it stood.
+    pub cluster: ClusterName,
+    /// Where it stood.
+    pub partition: i32,
+    /// Where it stood.
+    pub offset: i64,
+    /// Milliseconds since 1970 by its producer or broker.
+    pub timestamp_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// The message; `None` for a tombstone.
+    pub value: Option<Bytes>,
+    /// In their order.
+    pub headers: Vec<(String, Bytes)>,
+    /// 1 for the first time that the handler gets it from this process, 2 after it failed once …
+    pub attempt: u32,
+}
+
+impl Received {
+    pub(crate) fn new(topic: &PhysicalName, cluster: &ClusterName, message: &Incoming, attempt: u32) -> Self {
+        Self {
+            topic: topic.clone(),
+            cluster: cluster.clone(),
+            partition: message.placed.partition,
+            offset: message.placed.offset,
+            timestamp_ms: message.timestamp_ms,
+            key: message.key.clone(),
+            value: message.value.clone(),
+            headers: message.headers.clone(),
+            attempt,
+        }
+    }
+
+    /// The value, empty for a tombstone.
+    pub fn bytes(&self) -> &[u8] {
+        self.value.as_deref().unwrap_or_default()
+    }
+
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+    }
+}

@@ -1,0 +1,23 @@
+//! Real servers for tests, started from the packages that agents install: [`Kafka`], [`ZooKeeper`], [`Influx`] on 127.0.0.1, and a
+//! [`Proxy`] that cuts connections.
+//!
+//! Everything blocks: a test starts its servers before it waits for anything else. Dropping a server ends it; a server whose test
+//! died with SIGKILL ends by itself (`PR_SET_PDEATHSIG`). A missing package fails the test with what to run.
+
+#![allow(clippy::disallowed_methods, reason = "tests start servers and wait for them without a runtime")]
+#![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
+
+mod certificates;
+mod influx;
+mod kafka;
+mod packages;
+mod process;
+mod proxy;
+mod zookeeper;
+
+pub use certificates::Certificates;
+pub use influx::Influx;
+pub use kafka::{Kafka, KafkaWish};
+pub use process::free_port;
+pub use proxy::Proxy;
+pub use zookeeper::{ZooKeeper, ZooWish};

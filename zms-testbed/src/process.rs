@@ -1,0 +1,112 @@
+//! A server's process: its log in a file, ended with the test.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A free port of 127.0.0.1. Somebody may take it before it is used; tests that meet this fail with "in use".
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it in `folder`, its output appended to `folder/log`.
+    pub(crate) fn start(command: &mut Command, folder: &Path) -> Self {
+        let log = folder.join("log");
+        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        command.current_dir(folder).stdin(Stdio::null()).stderr(file.try_clone().unwrap()).stdout(file);
+        // SAFETY: prctl is async-signal-safe and touches nothing of ours.
+        #[allow(unsafe_code, reason = "there is no safe way to run something between fork and exec")]
+        unsafe {
+            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from));
+        }
+        let child = spawn(command);
+        Self { child, log }
+    }
+
+    /// Waits until `ready` says so; a process that ended or took too long fails the test with the end of its log.
+    pub(crate) fn await_ready(&mut self, what: &str, mut ready: impl FnMut(&str) -> bool) {
+        let end = Instant::now() + Duration::from_secs(90);
+        loop {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            if ready(&log) {
+                return;
+            }
+            let over = self.child.try_wait().unwrap();
+            let tail: String = log.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            assert!(over.is_none(), "{what} ended ({over:?}):\n{tail}");
+            assert!(Instant::now() < end, "{what} was not ready after 90 s:\n{tail}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // An error means that it ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Starts a process from a thread that lives as long as the tests: the death signal follows the thread, not the process, and a server
+/// that several tests share must not end with the test that started it.
+fn spawn(command: &mut Command) -> Child {
+    type Job = Box<dyn FnOnce() + Send>;
+    static SPAWNER: OnceLock<mpsc::SyncSender<Job>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, jobs) = mpsc::sync_channel::<Job>(0);
+        std::thread::spawn(move || jobs.into_iter().for_each(|job| job()));
+        sender
+    });
+    let mut command = std::mem::replace(command, Command::new("true"));
+    let (sender, child) = mpsc::sync_channel(1);
+    let job = move || {
+        let child = command.spawn().map_err(|error| format!("{command:?}: {error}"));
+        sender.send(child).expect("it is waited for");
+    };
+    spawner.send(Box::new(job)).expect("the thread never ends");
+    child.recv().expect("an answer is sent").unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Does something accept connections there?
+pub(crate) fn accepts(port: u16) -> bool {
+    TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).is_ok()
+}
+
+/// Flags of a small JVM.
+pub(crate) const SMALL_JVM: [&str; 7] = [
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xss512k",
+    "-XX:ReservedCodeCacheSize=48m",
+    "-XX:MaxMetaspaceSize=128m",
+];
