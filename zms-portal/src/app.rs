@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::authority::Authority;
+use crate::clusters::Brokers;
 use crate::config::Config;
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::hosts::Hub;
+use crate::metadata::Metadata;
 use crate::packages::Stock;
 use crate::secrets::Vault;
 use crate::services::Catalogue;
@@ -25,6 +27,10 @@ pub struct Parts {
     pub vault: Vault,
     /// Our certificate authority.
     pub authority: Authority,
+    /// Metadata that applications read.
+    pub metadata: Metadata,
+    /// Connections to clusters.
+    pub brokers: Brokers,
     /// State machines and their effects.
     pub engine: Engine,
     /// Kinds of service.

@@ -17,7 +17,8 @@ use sqlx::{Any, AnyPool, Transaction};
 const ACQUIRE: Duration = Duration::from_secs(10);
 
 /// Migrations in their order; one that was released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "portal", include_str!("../migrations/0001_portal.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] =
+    [(1, "portal", include_str!("../migrations/0001_portal.sql")), (2, "topics", include_str!("../migrations/0002_topics.sql"))];
 
 /// A transaction of either database.
 pub type Tx = Transaction<'static, Any>;

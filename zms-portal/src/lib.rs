@@ -6,23 +6,29 @@
 //! 3. [`access`]: who may do what; [`authority`]: certificates; [`secrets`]: what is sealed.
 //! 4. [`web`]: the frame of every page, links, messages in both languages, errors.
 //! 5. The slices, all alike (`mod` use cases · `flow` pure state machine · `store` SQL · `web` pages · `api` REST):
-//!    [`setup`] [`users`] [`environments`] [`hosts`] [`packages`] [`services`].
+//!    [`setup`] [`users`] [`environments`] [`hosts`] [`packages`] [`services`] [`clusters`] [`topics`] [`groups`] [`requests`];
+//!    [`metadata`] is what they write for applications.
 //! 6. [`serve`]: the listeners.
 
 pub mod access;
 pub mod app;
 pub mod audit;
 pub mod authority;
+pub mod clusters;
 pub mod config;
 pub mod db;
 pub mod engine;
 pub mod environments;
 pub mod error;
+pub mod groups;
 pub mod hosts;
+pub mod metadata;
 pub mod packages;
+pub mod requests;
 pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod setup;
+pub mod topics;
 pub mod users;
 pub mod web;

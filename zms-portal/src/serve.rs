@@ -18,14 +18,18 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, Parts, now_ms};
 use crate::authority::{Authority, Listener, serve_tls};
+use crate::clusters::Brokers;
 use crate::config::Config;
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::hosts::Hub;
+use crate::metadata::Metadata;
 use crate::packages::Stock;
 use crate::secrets::Vault;
 use crate::services::Catalogue;
-use crate::{audit, engine, environments, hosts, packages, services, setup, users, web};
+use crate::{
+    audit, clusters, engine, environments, groups, hosts, metadata, packages, requests, services, setup, topics, users, web,
+};
 
 /// How long requests and effects under way may take at the end.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -95,8 +99,12 @@ pub async fn open(config: Config) -> anyhow::Result<App> {
     let stock = Stock::open(config.packages.clone()).await?;
     let catalogue = Catalogue::load(config.catalogue.as_deref())?;
     let engine = Engine::new(db.clone());
-    let app = App::new(Parts { config, db, vault, authority, engine, catalogue, stock, hub: Hub::new() });
+    let metadata = Metadata::new(db.clone(), vault.clone(), authority.clone());
+    let (hub, brokers) = (Hub::new(), Brokers::default());
+    let app = App::new(Parts { config, db, vault, authority, metadata, brokers, engine, catalogue, stock, hub });
     services::register(&app);
+    clusters::register(&app);
+    requests::register(&app);
     Ok(app)
 }
 
@@ -118,6 +126,11 @@ pub fn ui_router(app: &App) -> Router {
         .merge(hosts::api())
         .merge(packages::api())
         .merge(services::api())
+        .merge(clusters::api())
+        .merge(topics::api())
+        .merge(groups::api())
+        .merge(requests::api())
+        .merge(metadata::api())
         .merge(engine::api())
         .merge(audit::api())
         .split_for_parts();
@@ -128,6 +141,11 @@ pub fn ui_router(app: &App) -> Router {
         .merge(hosts::pages())
         .merge(packages::pages())
         .merge(services::pages())
+        .merge(clusters::pages())
+        .merge(topics::pages())
+        .merge(groups::pages())
+        .merge(requests::pages())
+        .merge(metadata::pages())
         .merge(engine::pages())
         .merge(audit::pages());
     let router = web::layers(app, pages, api, document)

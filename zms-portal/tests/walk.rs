@@ -67,7 +67,14 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
     browser.open(&format!("{}/e/dev/services/kafka/config", stage.url)).await;
     browser.see_text("server.properties", browser::PATIENCE).await;
 
+    a_topic_for_an_application(&browser, &stage).await;
+    let sender = stage.send("20", &[]);
     killed_one_at_a_time(&browser, &stage).await;
+    let said = sender.end();
+    assert!(
+        said.contains(", failed 0,") && said.contains("closed, 0 given up"),
+        "no send failed while everything was killed once:\n{said}"
+    );
 
     // The same pages in Chinese, dark and narrow.
     browser.open(&format!("{}/e/dev", stage.url)).await;
@@ -80,6 +87,17 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
         "e/dev/hosts",
         "e/dev/services",
         "e/dev/services/kafka/status",
+        "e/dev/clusters",
+        "e/dev/clusters/kafka",
+        "e/dev/topics",
+        "e/dev/topics/orders/overview",
+        "e/dev/topics/orders/partitions",
+        "e/dev/groups",
+        "e/dev/groups/billing",
+        "e/dev/requests/new/topic",
+        "e/dev/client-file",
+        "requests",
+        "requests/1",
         "packages",
         "settings/users",
         "audit",
@@ -130,6 +148,54 @@ async fn install(browser: &Browser, stage: &Stage, kind: &str) {
     browser.see_within(".chip-done", Duration::from_secs(90)).await;
     browser.open(&format!("{}/e/dev/services/{kind}/status", stage.url)).await;
     browser.see_within("section .chip-healthy", Duration::from_secs(60)).await;
+}
+
+/// Asked for, approved, and used by an application that names no broker.
+async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
+    browser.open(&format!("{}/e/dev/clusters/kafka", stage.url)).await;
+    let end = Instant::now() + Duration::from_secs(60);
+    while browser.count(".flow .chip-done").await == 0 {
+        assert!(Instant::now() < end, "the cluster is not published:\n{}", browser.text().await);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    browser.picture("cluster").await;
+    browser.open(&format!("{}/e/dev/requests/new/topic", stage.url)).await;
+    browser.fill("name", "orders of today").await;
+    browser.fill("about", "Orders as they are placed").await;
+    browser.fill("group", "billing").await;
+    browser.press("main form button.btn-primary").await;
+    browser.see("input[name=name].is-invalid").await;
+    browser.fill("name", "orders").await;
+    browser.press("main form button.btn-primary").await;
+    browser.see("button[name=approve]").await;
+    browser.picture("request").await;
+    browser.press("button[name=approve]").await;
+    browser.see_within(".flow .chip-done", Duration::from_secs(30)).await;
+
+    let cookie = browser.page.get_named_cookie("__Host-zms").await.unwrap();
+    stage.take_client_file(&format!("__Host-zms={}", cookie.value())).await;
+    let said = stage.send("200", &["--count", "500"]).end();
+    assert!(said.contains("sent 500, failed 0"), "{said}");
+    let consumer = stage.consume();
+    stage.until("500 messages are consumed", || consumer.said().contains("done 500,"));
+    browser.open(&format!("{}/e/dev/topics/orders/clients", stage.url)).await;
+    browser.see_text("example-consume", browser::PATIENCE).await;
+    browser.open(&format!("{}/e/dev/topics/orders/partitions", stage.url)).await;
+    browser.see_text("ISR", browser::PATIENCE).await;
+    consumer.end();
+    browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+    browser.see_text("500", browser::PATIENCE).await;
+    browser.picture("topic").await;
+    let end = Instant::now() + Duration::from_secs(15);
+    loop {
+        browser.open(&format!("{}/e/dev/groups/billing", stage.url)).await;
+        if browser.text().await.contains("empty") {
+            break;
+        }
+        assert!(Instant::now() < end, "the group is not left:\n{}", browser.text().await);
+    }
+    let lag = browser.see("main p strong").await.text().await.unwrap();
+    assert_eq!(lag, "0", "everything that was sent was consumed and committed");
 }
 
 /// kill -9 of portal, agent and supervisord, one after the other: nothing of what runs is touched or started twice.

@@ -88,6 +88,11 @@ pub async fn find_by_name(db: &Db, name: &str) -> Result<Environment> {
     store::find_by_name(db.read(), name).await
 }
 
+/// An environment by its id; [`Error::NotFound`] when there is none.
+pub(crate) async fn by_id(db: &Db, id: &str) -> Result<Environment> {
+    store::by_id(db.read(), id).await
+}
+
 /// Makes an environment; for operators and administrators.
 ///
 /// # Errors

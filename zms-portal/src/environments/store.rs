@@ -31,6 +31,11 @@ pub(super) async fn find_by_name<'e>(executor: impl Executor<'e, Database = Any>
     Ok(read(&sqlx::query(sql).bind(name).fetch_one(executor).await?)?)
 }
 
+pub(super) async fn by_id<'e>(executor: impl Executor<'e, Database = Any>, id: &str) -> Result<Environment> {
+    let sql = sqlx::AssertSqlSafe(format!("{COLUMNS} where id = $1"));
+    Ok(read(&sqlx::query(sql).bind(id).fetch_one(executor).await?)?)
+}
+
 pub(super) async fn insert(tx: &mut Tx, id: &str, new: &NewEnvironment, now_ms: i64) -> sqlx::Result<()> {
     sqlx::query("insert into environments (id, name, title, colour, protected, created_at) values ($1, $2, $3, $4, $5, $6)")
         .bind(id)

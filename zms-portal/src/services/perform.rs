@@ -3,13 +3,17 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zms_core::host::Phase;
+use zms_core::metadata::Order;
 
 use super::flow::{Awaited, Command, Effect, Placement};
 use super::{purpose_of, status, store};
-use crate::app::App;
+use crate::app::{App, now_ms};
+use crate::clusters;
 use crate::engine::{EffectContext, Machine, Outcome, Perform};
+use crate::environments;
 use crate::error::Error;
 use crate::hosts::{self, HostRow, HostStatus};
+use crate::metadata::{PublishError, Wanted};
 
 /// An instance that is not ready is looked at again after this, milliseconds.
 const LOOK_AGAIN_MS: i64 = 1000;
@@ -82,15 +86,34 @@ impl Performer {
 
     async fn ensure_store(&self, service: &str) -> Answer {
         let mut tx = self.0.db.begin().await?;
-        if let Some(purpose) = store::kind_of(&mut tx, service).await?.as_deref().and_then(purpose_of) {
-            store::add_store(&mut tx, service, purpose).await?;
+        if let Some((kind, name, environment_id)) = store::kind_of(&mut tx, service).await? {
+            if let Some(purpose) = purpose_of(&kind) {
+                store::add_store(&mut tx, service, purpose).await?;
+            }
+            let instances = store::instances(&mut *tx, service).await?;
+            let clients = instances.iter().filter_map(|row| row.spec.body.ports.iter().find(|port| port.name == "client"));
+            let addresses = clients.map(|port| format!("{}:{}", port.address, port.port)).collect();
+            let new = clusters::NewService { id: service, name: &name, kind: &kind, environment_id: &environment_id, addresses };
+            clusters::begin(&self.0, &mut tx, &new, now_ms()).await?;
         }
         tx.commit().await?;
+        self.0.engine.wake();
         Ok(Outcome::Done(Command::Finished))
     }
 
     async fn ensure_rows_gone(&self, service: &str) -> Answer {
         let mut tx = self.0.db.begin().await?;
+        // One that was never published has no node.
+        if let Some(cluster) = clusters::forget(&mut tx, service).await?.filter(|cluster| cluster.epoch > 0) {
+            let environment = environments::by_id(&self.0.db, &cluster.environment_id).await?;
+            let published = self.0.metadata.publish(&environment, &Wanted::NoCluster(cluster.name), Order::default()).await;
+            // Without a metadata store there is no node either.
+            if let Err(PublishError::Passing(why)) = published
+                && self.0.metadata.way(&cluster.environment_id).await?.is_some()
+            {
+                return Ok(Outcome::Again { after_ms: LOOK_AGAIN_MS, why });
+            }
+        }
         let hosts = store::delete(&mut tx, service).await?;
         for host in &hosts {
             hosts::set_desired(&mut tx, &self.0, host).await?;

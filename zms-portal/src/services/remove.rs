@@ -9,9 +9,10 @@ use super::store::{self, InstanceRow};
 use super::{resource, target};
 use crate::access::Role;
 use crate::app::App;
+use crate::clusters;
 use crate::engine::{Machine, NewFlow};
 use crate::environments::{Actor, Environment};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Text};
 use crate::hosts;
 
 /// Takes a service away; the id of the flow. Its data goes to the trash folder of each host.
@@ -34,6 +35,10 @@ pub async fn remove(
     if confirm.trim() != row.name {
         let name = row.name;
         return Err(Error::invalid("confirm", move |m| m.services_type_name(&name)));
+    }
+    let topics = clusters::topics_on_service(&mut tx, &row.id).await?;
+    if topics > 0 {
+        return Err(Error::Conflict(Text::new(move |m| m.services_has_topics(topics))));
     }
     let rows = store::instances(&mut *tx, &row.id).await?;
     let absent = |row: &InstanceRow| InstanceSpec { phase: Phase::Absent, ..row.spec.clone() };

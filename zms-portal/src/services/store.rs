@@ -244,8 +244,11 @@ pub(super) async fn choose_store(tx: &mut Tx, environment_id: &str, purpose: &st
 }
 
 /// Kind of the service with this id.
-pub(super) async fn kind_of(tx: &mut Tx, service_id: &str) -> Result<Option<String>> {
-    Ok(sqlx::query_scalar("select kind from services where id = $1").bind(service_id).fetch_optional(&mut **tx).await?)
+/// Kind, name and environment of a service; `None` if it is gone.
+pub(super) async fn kind_of(tx: &mut Tx, service_id: &str) -> Result<Option<(String, String, String)>> {
+    let sql = "select kind, name, environment_id from services where id = $1";
+    let row = sqlx::query(sql).bind(service_id).fetch_optional(&mut **tx).await?;
+    row.map(|row| Ok((row.try_get("kind")?, row.try_get("name")?, row.try_get("environment_id")?))).transpose()
 }
 
 fn phase(phase: Phase) -> &'static str {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use zms_core::host::InstanceSpec;
 
 use super::store;
 use crate::access::Role;
 use crate::app::App;
+use crate::db::Db;
 use crate::environments::{Actor, Environment};
 use crate::error::{Error, Result};
 
@@ -21,6 +23,18 @@ pub fn purpose_of(kind: &str) -> Option<&'static str> {
 /// Name of the chosen service, by purpose.
 pub async fn stores(app: &App, environment: &Environment) -> Result<BTreeMap<String, String>> {
     store::stores(app.db.read(), &environment.id).await
+}
+
+/// What the instances of an environment's store run; empty if it has none for this purpose.
+pub async fn instances_of_store(db: &Db, environment_id: &str, purpose: &str) -> Result<Vec<InstanceSpec>> {
+    let Some(name) = store::stores(db.read(), environment_id).await?.remove(purpose) else { return Ok(Vec::new()) };
+    let service = store::service(db.read(), environment_id, &name).await?;
+    Ok(store::instances(db.read(), &service.id).await?.into_iter().map(|row| row.spec).collect())
+}
+
+/// What the instances of a service run.
+pub async fn instances_of(db: &Db, service_id: &str) -> Result<Vec<InstanceSpec>> {
+    Ok(store::instances(db.read(), service_id).await?.into_iter().map(|row| row.spec).collect())
 }
 
 /// Chooses stores: service name by purpose, an empty name for none. Purposes that are not named stay.

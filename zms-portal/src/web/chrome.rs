@@ -9,6 +9,7 @@ use crate::access::{Role, User, Visitor};
 use crate::app::App;
 use crate::environments::{self, Environment};
 use crate::error::Error;
+use crate::requests;
 use crate::web::flash;
 use crate::web::links::Link;
 use crate::web::messages::{Language, Messages};
@@ -29,6 +30,8 @@ pub struct Chrome {
     pub environment: Option<Environment>,
     /// All environments, for the switch.
     pub environments: Vec<Environment>,
+    /// Requests that nobody has decided, for those who may.
+    pub open_requests: i64,
     /// The path of this page.
     pub path: String,
     /// Path and query of this page, to come back to.
@@ -48,6 +51,7 @@ impl Chrome {
             user: None,
             environment: None,
             environments: Vec::new(),
+            open_requests: 0,
             path: request.uri.path().to_owned(),
             here: request.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             theme: match theme.as_deref() {
@@ -81,6 +85,15 @@ impl Chrome {
         }
         if self.at(&Link::Hosts(here).to_string()) {
             return Link::Hosts(environment).to_string();
+        }
+        if self.at(&Link::Topics(here).to_string()) {
+            return Link::Topics(environment).to_string();
+        }
+        if self.at(&Link::Groups(here).to_string()) {
+            return Link::Groups(environment).to_string();
+        }
+        if self.at(&Link::Clusters(here).to_string()) {
+            return Link::Clusters(environment).to_string();
         }
         if self.at(&Link::Services(here).to_string()) {
             return Link::Services(environment).to_string();
@@ -132,7 +145,16 @@ impl FromRequestParts<App> for Chrome {
             Some(name) => Some(environments.iter().find(|environment| environment.name == name).cloned().ok_or(Error::NotFound)?),
             None => None,
         };
-        Ok(Self { m: messages(&parts.headers, user.as_ref()), user, environment, environments, ..Self::bare(parts) })
+        let decides = user.as_ref().is_some_and(|user| user.may(Role::Approver));
+        let open_requests = if decides { requests::count_open(&app.db).await? } else { 0 };
+        Ok(Self {
+            m: messages(&parts.headers, user.as_ref()),
+            user,
+            environment,
+            environments,
+            open_requests,
+            ..Self::bare(parts)
+        })
     }
 }
 

@@ -133,6 +133,46 @@ impl Stage {
         }
     }
 
+    fn client_file(&self) -> PathBuf {
+        self.folder.path().join("zms-client.toml")
+    }
+
+    /// Makes the file for applications, as a signed-in person's script would.
+    pub async fn take_client_file(&self, cookie: &str) {
+        let http = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
+        let request = http.post(format!("{}/api/v1/environments/dev/client-file", self.url));
+        let request =
+            request.header("cookie", cookie).header("content-type", "application/json").header("sec-fetch-site", "same-origin");
+        let response = request.timeout(Duration::from_secs(10)).send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{status}: {text}");
+        fs::write(self.client_file(), text).unwrap();
+    }
+
+    /// Starts the example that sends to `orders`.
+    pub fn send(&self, rate: &str, more: &[&str]) -> Example {
+        let arguments = ["--topic", "orders", "--rate", rate].iter().chain(more).copied().collect::<Vec<_>>();
+        self.example("send", &arguments)
+    }
+
+    /// Starts the example that consumes with `billing`.
+    pub fn consume(&self) -> Example {
+        self.example("consume", &["--group", "billing"])
+    }
+
+    fn example(&self, name: &str, arguments: &[&str]) -> Example {
+        let program = Path::new(env!("CARGO_BIN_EXE_zms-portal")).with_file_name("examples").join(name);
+        let log = self.folder.path().join(format!("example-{name}-{}.log", processes().len()));
+        let out = fs::File::create(&log).unwrap();
+        let mut command = Command::new(&program);
+        command.arg("--client-file").arg(self.client_file()).arg("--cache").arg(self.folder.path().join("cache")).args(arguments);
+        let error = out.try_clone().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(error).spawn();
+        let bounded = arguments.contains(&"--count");
+        Example { child: child.unwrap_or_else(|error| panic!("{}: {error}", program.display())), log, bounded }
+    }
+
     fn story(&self) -> String {
         let log = |path: PathBuf| {
             let text = fs::read_to_string(&path).unwrap_or_default();
@@ -140,6 +180,46 @@ impl Stage {
             format!("--- {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
         };
         log(self.folder.path().join("portal/portal.log")) + &log(self.host().join("log/zms-agent/out.log"))
+    }
+}
+
+/// One of the SDK's examples at work.
+pub struct Example {
+    child: std::process::Child,
+    log: PathBuf,
+    /// It ends by itself.
+    bounded: bool,
+}
+
+impl Example {
+    /// What it printed so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it in order, or waits for its end; what it printed.
+    pub fn end(mut self) -> String {
+        if !self.bounded {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        }
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => {
+                    assert!(status.success(), "{status}:\n{}", self.said());
+                    return self.said();
+                }
+                None => assert!(Instant::now() < end, "it does not end:\n{}", self.said()),
+            }
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,0 +1,151 @@
+//! Clusters: services of brokers, seen as places for topics.
+//!
+//! 1. This file: what a cluster is. 2. `flow`, `perform`: from a service whose brokers run to a node that applications find, and the
+//!    environment's topics of statistics. 3. [`Brokers`]: connections for administration. 4. `web` pages, `api` REST, `store` SQL.
+
+mod api;
+mod brokers;
+pub mod flow;
+mod perform;
+mod store;
+#[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
+mod web;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use zms_core::metadata::BrokerKind;
+use zms_core::names::ClusterName;
+
+pub use api::api;
+pub use brokers::Brokers;
+pub use web::pages;
+
+use crate::app::{App, new_id};
+use crate::db::{Db, Tx};
+use crate::engine::NewFlow;
+use crate::environments::Environment;
+use crate::error::Result;
+
+/// A cluster of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// ULID.
+    pub id: String,
+    /// Where it belongs.
+    pub environment_id: String,
+    /// As it stands in the metadata.
+    pub name: ClusterName,
+    /// What runs there.
+    pub broker: BrokerKind,
+    /// The service that it is; `None` if ZMS did not install it.
+    pub service_id: Option<String>,
+    /// `host:port` of its brokers.
+    pub addresses: Vec<String>,
+    /// Of its node as we last wrote it; 0: applications do not find it yet.
+    pub epoch: u64,
+}
+
+/// Makes the state machine of this slice known to the engine.
+pub fn register(app: &App) {
+    app.engine.register::<flow::Publish>(Arc::new(perform::Performer(app.clone())));
+}
+
+/// Clusters of an environment, by name.
+pub async fn list(db: &Db, environment_id: &str) -> Result<Vec<Cluster>> {
+    store::list(db.read(), environment_id).await
+}
+
+/// A cluster by its name.
+///
+/// # Errors
+/// [`Error::NotFound`](crate::error::Error::NotFound).
+pub async fn find(db: &Db, environment_id: &str, name: &str) -> Result<Cluster> {
+    store::find(db.read(), environment_id, name).await
+}
+
+/// A cluster by its id.
+///
+/// # Errors
+/// [`Error::NotFound`](crate::error::Error::NotFound).
+pub async fn by_id(db: &Db, id: &str) -> Result<Cluster> {
+    store::by_id(db.read(), id).await
+}
+
+/// What a service of this kind is as a cluster; `None` for one that has no topics.
+pub fn broker_of(kind: &str) -> Option<BrokerKind> {
+    match kind {
+        "kafka" => Some(BrokerKind::Kafka),
+        _ => None,
+    }
+}
+
+/// A service of brokers runs for the first time: it becomes a cluster, which begins to be published. Nothing if it is one already.
+pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_ms: i64) -> Result<()> {
+    let (Some(broker), Ok(name)) = (broker_of(service.kind), ClusterName::new(service.name)) else { return Ok(()) };
+    let environment_id = service.environment_id;
+    if store::of_service(tx, service.id).await?.is_some() {
+        return Ok(());
+    }
+    let cluster = Cluster {
+        id: new_id(),
+        environment_id: environment_id.to_owned(),
+        name,
+        broker,
+        service_id: Some(service.id.to_owned()),
+        addresses: service.addresses.clone(),
+        epoch: 0,
+    };
+    store::insert(tx, &cluster, now_ms).await?;
+    let next = flow::begin(&cluster.id, cluster.name.as_str(), service.addresses.len());
+    let subject = subject(&cluster.name);
+    let new = NewFlow::<flow::Publish> {
+        environment_id: Some(environment_id),
+        subject: &subject,
+        lock: Some(&subject),
+        state: next.state,
+        effects: next.effects,
+        by: "",
+        now_ms,
+    };
+    app.engine.start::<flow::Publish>(tx, new).await?;
+    Ok(())
+}
+
+/// A service that just became healthy.
+#[derive(Debug)]
+pub(crate) struct NewService<'a> {
+    pub id: &'a str,
+    pub name: &'a str,
+    pub kind: &'a str,
+    pub environment_id: &'a str,
+    /// `host:port` of its brokers.
+    pub addresses: Vec<String>,
+}
+
+/// How many topics live on the cluster of a service.
+pub(crate) async fn topics_on_service(tx: &mut Tx, service_id: &str) -> Result<i64> {
+    store::topics_on_service(&mut **tx, service_id).await
+}
+
+/// The cluster of a service that goes, for its node to be taken away; its row is deleted.
+pub(crate) async fn forget(tx: &mut Tx, service_id: &str) -> Result<Option<Cluster>> {
+    let cluster = store::of_service(tx, service_id).await?;
+    if let Some(cluster) = &cluster {
+        store::delete(tx, &cluster.id).await?;
+    }
+    Ok(cluster)
+}
+
+/// What a flow about a cluster is about and holds.
+pub fn subject(name: &ClusterName) -> String {
+    format!("cluster/{name}")
+}
+
+/// The environment of a cluster.
+pub(crate) async fn environment_of(db: &Db, cluster: &Cluster) -> Result<Environment> {
+    crate::environments::by_id(db, &cluster.environment_id).await
+}

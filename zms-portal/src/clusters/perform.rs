@@ -1,0 +1,143 @@
+//! Does the effects of publishing a cluster.
+
+use std::collections::BTreeMap;
+
+use zms_core::metadata::{ConsumeFrom, Order};
+use zms_core::names::PhysicalName;
+use zms_drivers::broker::{BrokerError, TopicWish};
+
+use super::flow::{Command, Effect, Publish};
+use super::{Cluster, environment_of, store};
+use crate::app::App;
+use crate::engine::{EffectContext, Outcome, Perform};
+use crate::error::Error;
+use crate::metadata::{PublishError, Wanted};
+
+/// A cluster that is not ready is looked at again after this, milliseconds.
+const LOOK_AGAIN_MS: i64 = 2000;
+/// Topics of statistics: of the first ZMS's clients, and of ours. A day of them is enough, whoever reads them is seconds behind.
+const STATISTICS: [&str; 3] = ["statistic_topic_producerinfo", "statistic_topic_consumerinfo", zms_core::statistics::TOPIC];
+/// Partitions of each.
+const PARTITIONS: i32 = 3;
+/// The collectors' group on our own.
+const GROUP: &str = "zms_collector";
+
+/// See the module.
+pub(super) struct Performer(pub App);
+
+impl Perform<Publish> for Performer {
+    async fn perform(&self, _: &EffectContext, effect: &Effect) -> Outcome<Command> {
+        let id = match effect {
+            Effect::AwaitBrokers { cluster, .. }
+            | Effect::EnsureNode { cluster, .. }
+            | Effect::EnsureStatistics { cluster, .. } => cluster,
+        };
+        let cluster = match super::by_id(&self.0.db, id).await {
+            Ok(cluster) => cluster,
+            Err(Error::NotFound) => return Outcome::Done(Command::Gone),
+            Err(error) => return Outcome::Failed(format!("{error:?}")),
+        };
+        let done = match effect {
+            Effect::AwaitBrokers { brokers, .. } => self.await_brokers(&cluster, *brokers).await,
+            Effect::EnsureNode { .. } => self.ensure_node(&cluster).await,
+            Effect::EnsureStatistics { .. } => self.ensure_statistics(&cluster).await,
+        };
+        match done {
+            Ok(command) => Outcome::Done(command),
+            Err(Why::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
+            Err(Why::Failed(why)) => Outcome::Failed(why),
+        }
+    }
+}
+
+/// Why something is not done yet.
+enum Why {
+    Later(String),
+    Failed(String),
+}
+
+impl From<BrokerError> for Why {
+    fn from(error: BrokerError) -> Self {
+        if error.is_passing() { Self::Later(error.to_string()) } else { Self::Failed(error.to_string()) }
+    }
+}
+
+impl From<sqlx::Error> for Why {
+    fn from(error: sqlx::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<PublishError> for Why {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Passing(why) => Self::Later(why),
+            PublishError::Refused(why) => Self::Failed(why),
+        }
+    }
+}
+
+impl From<Error> for Why {
+    fn from(error: Error) -> Self {
+        Self::Failed(format!("{error:?}"))
+    }
+}
+
+impl Performer {
+    async fn await_brokers(&self, cluster: &Cluster, wanted: usize) -> Result<Command, Why> {
+        let view = self.0.brokers.admin(cluster)?.describe().await?;
+        if view.brokers.len() < wanted {
+            return Err(Why::Later(format!("{} of {wanted} brokers answer", view.brokers.len())));
+        }
+        Ok(Command::Answered)
+    }
+
+    async fn ensure_node(&self, cluster: &Cluster) -> Result<Command, Why> {
+        let environment = environment_of(&self.0.db, cluster).await?;
+        let boot_addr = cluster.addresses.join(",");
+        let wanted = Wanted::Cluster { name: cluster.name.clone(), broker: cluster.broker, boot_addr };
+        let known = Order { term: 0, epoch: cluster.epoch };
+        let order = self.0.metadata.publish(&environment, &wanted, known).await?;
+        let mut tx = self.0.db.begin().await?;
+        store::set_epoch(&mut tx, &cluster.id, order.epoch).await?;
+        tx.commit().await?;
+        Ok(Command::Published)
+    }
+
+    /// In the environment's first cluster only: applications find them by name, wherever they are.
+    async fn ensure_statistics(&self, cluster: &Cluster) -> Result<Command, Why> {
+        let clusters = super::list(&self.0.db, &cluster.environment_id).await?;
+        // Ids are ULIDs: the smallest is the oldest.
+        if clusters.iter().map(|cluster| &cluster.id).min() != Some(&cluster.id) {
+            return Ok(Command::Prepared);
+        }
+        let environment = environment_of(&self.0.db, cluster).await?;
+        let admin = self.0.brokers.admin(cluster)?;
+        let brokers = admin.describe().await?.brokers.len();
+        let name = |text: &str| PhysicalName::new(text).expect("our own names are names");
+        for topic in STATISTICS {
+            let wish = TopicWish {
+                name: name(topic),
+                partitions: PARTITIONS,
+                replicas: i16::try_from(brokers.clamp(1, 3)).unwrap_or(1),
+                config: BTreeMap::from([("retention.ms".to_owned(), "86400000".to_owned())]),
+            };
+            match admin.ensure_topic(&wish).await {
+                // Another layout is as good: they were made by hand, or while the cluster was smaller.
+                Ok(_) | Err(BrokerError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let wanted = Wanted::Topic { name: name(topic), cluster: cluster.name.clone() };
+            self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
+        }
+        let group = Wanted::Group {
+            name: name(GROUP),
+            topic: name(zms_core::statistics::TOPIC),
+            cluster: cluster.name.clone(),
+            from: ConsumeFrom::Latest,
+            broadcast: false,
+        };
+        self.0.metadata.publish(&environment, &group, Order::default()).await?;
+        Ok(Command::Prepared)
+    }
+}

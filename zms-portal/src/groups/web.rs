@@ -1,0 +1,103 @@
+//! Pages of consumer groups.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use zms_core::metadata::ConsumeFrom;
+
+use super::Group;
+use crate::access::{Role, User};
+use crate::app::App;
+use crate::clusters;
+use crate::error::{Error, Result};
+use crate::topics::{self, GroupLag, Topic, state_class, state_text};
+use crate::web::chrome::Chrome;
+use crate::web::links::Link;
+use crate::web::list::{self, List, ListQuery};
+use crate::web::{self, Path, Query};
+
+const SORTED_BY: [&str; 4] = ["name", "topic", "owner", "state"];
+
+/// Pages.
+pub fn pages() -> Router<App> {
+    Router::new().route("/e/{env}/groups", get(all)).route("/e/{env}/groups/{name}", get(one))
+}
+
+struct Row {
+    group: Group,
+    topics: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "groups/list.html")]
+struct ListPage {
+    chrome: Chrome,
+    env: String,
+    list: List,
+    rows: list::Rows<Row>,
+}
+
+async fn all(chrome: Chrome, user: User, State(app): State<App>, Query(query): Query<ListQuery>) -> Result<Response> {
+    user.require(Role::Viewer)?;
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let topics = topics::list(&app.db, &environment.id).await?;
+    let names: BTreeMap<&str, &str> = topics.iter().map(|topic| (topic.id.as_str(), topic.name.as_str())).collect();
+    let row = |group: Group| {
+        let topics = group.topics.iter().filter_map(|id| names.get(id.as_str())).map(|name| (*name).to_owned());
+        Row { topics: topics.collect(), group }
+    };
+    let rows: Vec<Row> = super::list(&app.db, &environment.id).await?.into_iter().map(row).collect();
+    let list = List::new(&query, &SORTED_BY);
+    let searched = |row: &Row| format!("{} {} {} {}", row.group.name, row.topics.join(" "), row.group.owner, row.group.about);
+    let rows = list.apply(rows, searched, |key, a, b| {
+        let by_name = || a.group.name.cmp(&b.group.name);
+        match key {
+            "topic" => a.topics.cmp(&b.topics).then_with(by_name),
+            "owner" => a.group.owner.cmp(&b.group.owner).then_with(by_name),
+            "state" => a.group.state.as_str().cmp(b.group.state.as_str()).then_with(by_name),
+            _ => by_name(),
+        }
+    });
+    if list.csv {
+        let mut text = list::csv_row(["name", "topics", "owner", "state"]);
+        for Row { group, topics } in &rows.rows {
+            text.push_str(&list::csv_row([group.name.as_str(), &topics.join(" "), &group.owner, group.state.as_str()]));
+        }
+        return Ok(list::csv(&format!("groups-{}", environment.name), text));
+    }
+    web::page(ListPage { chrome, env: environment.name, list, rows })
+}
+
+/// A topic of the group, and how far the group is on it.
+struct On {
+    topic: Topic,
+    lag: std::result::Result<Option<GroupLag>, String>,
+}
+
+#[derive(Template)]
+#[template(path = "groups/one.html")]
+struct OnePage {
+    chrome: Chrome,
+    env: String,
+    group: Group,
+    on: Vec<On>,
+}
+
+async fn one(chrome: Chrome, user: User, State(app): State<App>, Path((_, name)): Path<(String, String)>) -> Result<Response> {
+    user.require(Role::Viewer)?;
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let group = super::find(&app.db, &environment.id, &name).await?;
+    let mut on = Vec::new();
+    for id in &group.topics {
+        let topic = topics::by_id(&app.db, id).await?;
+        let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
+        let live = topics::live(&app, &cluster, &topic).await;
+        let lag = live.map(|live| live.groups.into_iter().find(|found| found.group == group.name.as_str()));
+        on.push(On { topic, lag });
+    }
+    web::page(OnePage { env: environment.name, chrome, group, on })
+}

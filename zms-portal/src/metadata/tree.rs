@@ -1,0 +1,55 @@
+//! What stands in a tree before any topic, and whose tree it is.
+
+use zms_core::metadata::path::{self, Path};
+use zms_core::metadata::system::{Role, SystemRole};
+use zms_drivers::meta::{Access, Change, MetaStore};
+
+use super::PublishError;
+use crate::environments::Environment;
+
+/// Makes what is missing. A tree of somebody else is left alone.
+pub(super) async fn prepare(store: &dyn MetaStore, environment: &Environment) -> Result<(), PublishError> {
+    let id = store.get(&Path::SystemId.to_string()).await?;
+    match id {
+        Some(node) if *node.data == *environment.id.as_bytes() => return Ok(()),
+        Some(node) => {
+            let other = String::from_utf8_lossy(&node.data).chars().take(64).collect::<String>();
+            return Err(PublishError::Refused(format!(
+                "this ZooKeeper holds the metadata of another environment (id {other}); choose another metadata store, or import that environment"
+            )));
+        }
+        None => {}
+    }
+    let topics = store.children(&Path::Topics.to_string()).await?.unwrap_or_default();
+    if let Some(first) = topics.first() {
+        return Err(PublishError::Refused(format!(
+            "this ZooKeeper holds topics of another ZMS ({first}{}); nothing is written there before they are imported",
+            if topics.len() > 1 { " and others" } else { "" }
+        )));
+    }
+    for path in path::skeleton() {
+        if store.get(&path).await?.is_none() {
+            let access = if path.starts_with("/zms/client/") {
+                Access::ReadCreate
+            } else if path == Path::Leases.to_string() {
+                Access::Lease
+            } else {
+                Access::Read
+            };
+            store.apply(&[Change::Create { path, data: Vec::new(), access }]).await?;
+        }
+    }
+    let role = SystemRole { environment: environment.name.clone(), role: Role::Active, term: 1 };
+    let create = |path: Path, data: Vec<u8>| Change::Create { path: path.to_string(), data, access: Access::Read };
+    let role = serde_json::to_vec(&role).expect("a role has only string keys");
+    // The id comes last and with the rest: a tree that has one is whole.
+    store
+        .apply(&[
+            create(Path::SystemRole, role),
+            create(Path::SystemRevision, Vec::new()),
+            create(Path::SystemId, environment.id.as_bytes().to_vec()),
+        ])
+        .await?;
+    tracing::info!(environment = environment.name, "made the metadata tree");
+    Ok(())
+}

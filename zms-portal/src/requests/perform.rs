@@ -1,0 +1,134 @@
+//! Does the effects of a creation.
+
+use zms_core::names::PhysicalName;
+use zms_drivers::broker::{BrokerError, TopicWish};
+
+use super::flow::{Command, Create, Effect, Named, Plan};
+use crate::app::App;
+use crate::engine::{EffectContext, Outcome, Perform};
+use crate::error::Error;
+use crate::metadata::{PublishError, Wanted};
+use crate::{clusters, environments, groups, topics};
+
+/// What is away is looked for again after this, milliseconds.
+const LOOK_AGAIN_MS: i64 = 2000;
+
+/// See the module.
+pub(super) struct Performer(pub App);
+
+/// Why something is not done.
+enum Why {
+    /// It may be later by itself.
+    Later(String),
+    /// A person has to look.
+    Stuck(String),
+    /// A fault of ours.
+    Failed(String),
+}
+
+impl From<BrokerError> for Why {
+    fn from(error: BrokerError) -> Self {
+        if error.is_passing() { Self::Later(error.to_string()) } else { Self::Stuck(error.to_string()) }
+    }
+}
+
+impl From<sqlx::Error> for Why {
+    fn from(error: sqlx::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<PublishError> for Why {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Passing(why) => Self::Later(why),
+            PublishError::Refused(why) => Self::Stuck(why),
+        }
+    }
+}
+
+impl From<Error> for Why {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotFound => Self::Stuck("what should be made is not in the portal's database any more".to_owned()),
+            other => Self::Failed(format!("{other:?}")),
+        }
+    }
+}
+
+impl Perform<Create> for Performer {
+    async fn perform(&self, _: &EffectContext, effect: &Effect) -> Outcome<Command> {
+        let done = match effect {
+            Effect::EnsureTopic { topic, .. } => self.ensure_topic(topic).await,
+            Effect::EnsureNode { topic } => self.ensure_node(topic).await,
+            Effect::EnsureGroup { group } => self.ensure_group(group).await,
+            Effect::EnsureActive { plan } => self.ensure_active(plan).await,
+        };
+        match done {
+            Ok(command) => Outcome::Done(command),
+            Err(Why::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
+            Err(Why::Stuck(why)) => Outcome::Done(Command::Stuck { why }),
+            Err(Why::Failed(why)) => Outcome::Failed(why),
+        }
+    }
+}
+
+impl Performer {
+    async fn ensure_topic(&self, named: &Named) -> Result<Command, Why> {
+        let topic = topics::by_id(&self.0.db, &named.id).await?;
+        let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
+        let wish =
+            TopicWish { name: topic.name.into(), partitions: topic.partitions, replicas: topic.replicas, config: topic.config };
+        self.0.brokers.admin(&cluster)?.ensure_topic(&wish).await?;
+        Ok(Command::TopicMade)
+    }
+
+    async fn ensure_node(&self, named: &Named) -> Result<Command, Why> {
+        let topic = topics::by_id(&self.0.db, &named.id).await?;
+        let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
+        if cluster.epoch == 0 {
+            return Err(Why::Later(format!("cluster {} is not in the metadata yet", cluster.name)));
+        }
+        let environment = environments::by_id(&self.0.db, &topic.environment_id).await?;
+        let wanted = Wanted::Topic { name: topic.name.into(), cluster: cluster.name };
+        let order = self.0.metadata.publish(&environment, &wanted, topic.order).await?;
+        let mut tx = self.0.db.begin().await?;
+        topics::set_order(&mut tx, &topic.id, order).await?;
+        tx.commit().await?;
+        Ok(Command::NodeWritten)
+    }
+
+    async fn ensure_group(&self, named: &Named) -> Result<Command, Why> {
+        let group = groups::by_id(&self.0.db, &named.id).await?;
+        let written = || Ok(Command::GroupWritten { group: named.name.clone() });
+        // Only a group of exactly one topic has a node.
+        let [topic] = group.topics.as_slice() else { return written() };
+        let topic = topics::by_id(&self.0.db, topic).await?;
+        let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
+        let environment = environments::by_id(&self.0.db, &group.environment_id).await?;
+        let wanted = Wanted::Group {
+            name: PhysicalName::from(group.name),
+            topic: topic.name.into(),
+            cluster: cluster.name,
+            from: group.from,
+            broadcast: group.broadcast,
+        };
+        let order = self.0.metadata.publish(&environment, &wanted, group.order).await?;
+        let mut tx = self.0.db.begin().await?;
+        groups::set_order(&mut tx, &group.id, order).await?;
+        tx.commit().await?;
+        written()
+    }
+
+    async fn ensure_active(&self, plan: &Plan) -> Result<Command, Why> {
+        let mut tx = self.0.db.begin().await?;
+        if let Some(topic) = &plan.topic {
+            topics::set_state(&mut tx, &topic.id, topics::State::Active).await?;
+        }
+        for group in &plan.groups {
+            groups::set_state(&mut tx, &group.id, topics::State::Active).await?;
+        }
+        tx.commit().await?;
+        Ok(Command::Finished)
+    }
+}

@@ -1,0 +1,107 @@
+//! Topics over REST.
+
+use axum::extract::State as Shared;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{GroupLag, PartitionView, State, Topic};
+use crate::access::{Role, User};
+use crate::app::App;
+use crate::clusters;
+use crate::environments;
+use crate::error::{Error, Result, Text};
+use crate::web::{Json, Path};
+
+/// Operations on topics.
+pub fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_topics)).routes(routes!(get_topic)).routes(routes!(get_live))
+}
+
+/// A topic as programs see it.
+#[derive(Debug, Serialize, ToSchema)]
+struct TopicItem {
+    /// Its name.
+    name: String,
+    /// Name of the cluster on which it lives.
+    cluster: String,
+    /// Partitions, as they were approved.
+    partitions: i32,
+    /// Replicas, as they were approved.
+    replicas: i16,
+    /// What differs from the cluster's defaults.
+    config: std::collections::BTreeMap<String, String>,
+    /// Who answers for it.
+    owner: String,
+    /// What it is for.
+    about: String,
+    /// Whether applications can use it.
+    state: State,
+    /// Epoch of its node; 0 before the first.
+    epoch: u64,
+}
+
+impl TopicItem {
+    fn of(topic: Topic, cluster: String) -> Self {
+        let Topic { name, partitions, replicas, config, owner, about, state, order, .. } = topic;
+        Self { name: name.to_string(), cluster, partitions, replicas, config, owner, about, state, epoch: order.epoch }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Topics {
+    /// By name.
+    items: Vec<TopicItem>,
+}
+
+/// Lists the topics of an environment.
+#[utoipa::path(get, path = "/environments/{env}/topics", tag = "topics", params(("env" = String, Path, description = "Name of the environment")),
+    responses((status = 200, description = "By name", body = Topics), (status = 404, description = "There is no such environment")))]
+async fn list_topics(user: User, Shared(app): Shared<App>, Path(env): Path<String>) -> Result<Json<Topics>> {
+    user.require(Role::Viewer)?;
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    let clusters = clusters::list(&app.db, &environment.id).await?;
+    let name =
+        |id: &str| clusters.iter().find(|cluster| cluster.id == id).map(|cluster| cluster.name.to_string()).unwrap_or_default();
+    let items = super::list(&app.db, &environment.id).await?.into_iter().map(|topic| {
+        let cluster = name(&topic.cluster_id);
+        TopicItem::of(topic, cluster)
+    });
+    Ok(Json(Topics { items: items.collect() }))
+}
+
+/// One topic.
+#[utoipa::path(get, path = "/environments/{env}/topics/{name}", tag = "topics",
+    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the topic")),
+    responses((status = 200, description = "The topic", body = TopicItem), (status = 404, description = "There is no such topic")))]
+async fn get_topic(user: User, Shared(app): Shared<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<TopicItem>> {
+    user.require(Role::Viewer)?;
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    let topic = super::find(&app.db, &environment.id, &name).await?;
+    let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
+    Ok(Json(TopicItem::of(topic, cluster.name.to_string())))
+}
+
+/// What the cluster says of a topic now.
+#[derive(Debug, Serialize, ToSchema)]
+struct LiveTopic {
+    /// By id.
+    partitions: Vec<PartitionView>,
+    /// Groups with commits on it.
+    groups: Vec<GroupLag>,
+}
+
+/// Partitions with their offsets, and the lag of every group, read from the cluster now.
+#[utoipa::path(get, path = "/environments/{env}/topics/{name}/live", tag = "topics",
+    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the topic")),
+    responses((status = 200, description = "As the cluster says", body = LiveTopic), (status = 404, description = "There is no such topic"),
+        (status = 503, description = "The cluster does not answer")))]
+async fn get_live(user: User, Shared(app): Shared<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<LiveTopic>> {
+    user.require(Role::Viewer)?;
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    let topic = super::find(&app.db, &environment.id, &name).await?;
+    let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
+    let live = super::live(&app, &cluster, &topic).await.map_err(|why| Error::Unavailable(Text::new(move |_| why.clone())))?;
+    Ok(Json(LiveTopic { partitions: live.partitions, groups: live.groups }))
+}
