@@ -154,10 +154,24 @@ impl Source {
     /// The value of a secret; the error is a sentence.
     pub async fn secret(&self, reference: &str) -> Result<String, String> {
         match self {
-            Self::Folder(_) => Err(format!("secret {reference}: this host has no portal to ask for it")),
+            Self::Folder(folder) => secret_in_folder(folder, reference),
             Self::Portal(link) => link.now().secret(reference).await.map_err(|error| format!("secret {reference}: {error}")),
         }
     }
+}
+
+/// Largest secret that is read from a folder, in bytes.
+const SECRET_LIMIT: u64 = 64 << 10;
+
+/// On a host without a portal secrets are files `secrets/<reference>` beside the archives.
+fn secret_in_folder(folder: &Path, reference: &str) -> Result<String, String> {
+    let inside = reference.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    let path = folder.join("secrets").join(reference);
+    let found = if inside { crate::disk::read_bounded(&path, SECRET_LIMIT).map_err(|error| error.to_string())? } else { None };
+    let bytes = found.ok_or_else(|| {
+        format!("secret {reference}: this host has no portal to ask for it, and {} is not there", path.display())
+    })?;
+    String::from_utf8(bytes).map_err(|_| format!("secret {reference}: {} is no text", path.display()))
 }
 
 fn of_portal(link: &Link, package: &PackageRef, error: CallError) -> FetchError {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! DIR of `--packages` holds manifests (`*.json`) as `scripts/packages` writes them. The ports are base-port + 0 to 2
-//! for ZooKeeper and + 3 to 5 for Kafka. Ids are the same in every run, so an agent that is given the next
+//! and 6 for ZooKeeper and + 3 to 5 for Kafka. ZooKeeper wants its certificates, as files `secrets/instance/<uid>/tls` and
+//! `secrets/authority/certificate` (PEM) beside the archives. Ids are the same in every run, so an agent that is given the next
 //! generation keeps its data.
 
 use std::collections::BTreeMap;
@@ -30,7 +31,13 @@ fn main() -> Result<(), Failure> {
     let options = options()?;
     let manifests = manifests(&options.packages)?;
     let port = |offset: u16| (options.base_port + offset).to_string();
-    let zookeeper = [("heap", "64".to_owned()), ("client_port", port(0)), ("quorum_port", port(1)), ("election_port", port(2))];
+    let zookeeper = [
+        ("heap", "64".to_owned()),
+        ("client_port", port(0)),
+        ("quorum_port", port(1)),
+        ("election_port", port(2)),
+        ("secure_port", port(6)),
+    ];
     let kafka = [
         ("heap", "256".to_owned()),
         ("client_port", port(3)),

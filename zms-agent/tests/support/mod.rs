@@ -26,6 +26,8 @@ use zms_core::package::{Manifest, PackageRef};
 /// See the module. Dropping it ends every process that it started.
 pub struct Host {
     _folder: tempfile::TempDir,
+    _packages: Option<tempfile::TempDir>,
+    certificates: zms_testbed::Certificates,
     pub layout: Layout,
     pub packages: PathBuf,
     desired: PathBuf,
@@ -62,7 +64,28 @@ pub fn free_port() -> u16 {
 impl Host {
     /// A host with nothing on it, whose packages come from the project's cache.
     pub fn new() -> Self {
-        Self::with_packages(package_folder())
+        // Links, so that secrets can lie beside the archives.
+        let folder = tempfile::Builder::new().prefix("zms-packages-").tempdir().unwrap();
+        for entry in fs::read_dir(package_folder()).unwrap().flatten() {
+            std::os::unix::fs::symlink(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let mut host = Self::with_packages(folder.path().to_owned());
+        host._packages = Some(folder);
+        host
+    }
+
+    /// What a portal would have for these instances: their certificates, and that of the authority.
+    fn put_secrets(&self, instances: &[InstanceSpec]) {
+        let wanted = |spec: &InstanceSpec| spec.body.files.iter().any(|file| file.body.contains("{secret:"));
+        for spec in instances.iter().filter(|spec| wanted(spec)) {
+            let secrets = self.packages.join("secrets");
+            for (reference, text) in [
+                (zms_core::catalogue::Secret::tls_reference(&spec.uid), &self.certificates.server_pem),
+                ("authority/certificate".to_owned(), &self.certificates.authority_pem),
+            ] {
+                zms_agent::disk::write_whole(&secrets.join(reference), text.as_bytes(), 0o600).unwrap();
+            }
+        }
     }
 
     pub fn with_packages(packages: PathBuf) -> Self {
@@ -74,6 +97,8 @@ impl Host {
         let desired = folder.path().join("wanted.json");
         Self {
             _folder: folder,
+            _packages: None,
+            certificates: zms_testbed::Certificates::new(),
             layout,
             packages,
             desired,
@@ -87,6 +112,7 @@ impl Host {
 
     /// Writes the next generation of the desired state.
     pub fn want(&mut self, instances: Vec<InstanceSpec>) {
+        self.put_secrets(&instances);
         self.generation += 1;
         self.wanted.clone_from(&instances);
         self.ids.extend(instances.iter().map(|i| i.id.clone()));

@@ -36,6 +36,34 @@ pub struct FileKind {
     /// The whole file, of format `text`.
     #[serde(default)]
     pub body: Option<Template>,
+    /// Instead of a body: the whole file is this secret, which the agent fetches and only the instance's user may read.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+}
+
+/// A secret that the portal has for instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Secret {
+    /// The instance's own key (PKCS#8) and certificate, PEM.
+    Tls,
+    /// Certificate of the authority that hosts, services and the portal have in common, PEM.
+    Authority,
+}
+
+impl Secret {
+    /// What stands for it in a spec's file.
+    pub fn placeholder(self, uid: &str) -> String {
+        match self {
+            Self::Tls => format!("{{secret:{}}}", Self::tls_reference(uid)),
+            Self::Authority => "{secret:authority/certificate}".to_owned(),
+        }
+    }
+
+    /// Under which reference an instance's key and certificate are kept.
+    pub fn tls_reference(uid: &str) -> String {
+        format!("instance/{uid}/tls")
+    }
 }
 
 /// How a file is written.

@@ -4,7 +4,7 @@ use super::files;
 use super::guard;
 use super::members;
 use super::model::{Bind, Kind};
-use super::output::{Arg, LineValue, PrepareKind, ProbeProtocol};
+use super::output::{Arg, FileKind, LineValue, PrepareKind, ProbeProtocol};
 use super::problem::{Fault, Problem};
 use super::scope::Scope;
 use super::service::{Member, Service};
@@ -108,14 +108,17 @@ impl Kind {
     fn instance(&self, service: &Service, member: &Member, scope: &Scope, live: &[&Scope]) -> InstanceSpec {
         let packages =
             self.packages.iter().filter_map(|needed| service.packages.iter().find(|package| package.name == needed.name));
-        let file = |file| files::body(self, file, scope, live);
+        let file = |kind: &FileKind| match kind.secret {
+            Some(secret) => secret.placeholder(&member.uid),
+            None => files::body(self, kind, scope, live),
+        };
         let body = SpecBody {
             restart: member.restart,
             packages: packages.cloned().collect(),
             files: self
                 .files
                 .iter()
-                .map(|kind| ConfigFile { name: kind.name.clone(), body: file(kind), private: false })
+                .map(|kind| ConfigFile { name: kind.name.clone(), body: file(kind), private: kind.secret.is_some() })
                 .collect(),
             prepare: self.prepare.iter().map(|prepare| prepare_for(prepare, scope)).collect(),
             exec: self.exec_for(scope),

@@ -1,10 +1,12 @@
 //! Certificates: our own certificate authority, what it signs, and the two TLS listeners.
 //!
-//! Read [`ca`] (the authority's key and certificate) → [`sign`] (certificates of hosts) → [`peer`] (a host read from the
+//! Read [`ca`] (the authority's key and certificate) → [`sign`] (certificates of hosts) → [`instance`] (of
+//! services' instances) → [`peer`] (a host read from the
 //! certificate it shows) → [`verify`] (who gets in at the agents' listener) → [`server`] (the portal's own certificate) →
 //! [`listen`] (connections).
 
 mod ca;
+mod instance;
 mod listen;
 mod peer;
 mod server;
@@ -13,6 +15,7 @@ mod sign;
 mod tests;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,7 +31,7 @@ pub use self::sign::{SignError, Signed};
 use self::ca::Ca;
 use self::server::Server;
 use crate::app::now_ms;
-use crate::db::Db;
+use crate::db::{Db, Tx};
 use crate::secrets::Vault;
 
 /// How often the portal looks whether its own certificate has to be renewed.
@@ -78,6 +81,14 @@ impl Authority {
     /// Signs a certificate for a host: 7 days, for the key of `csr_pem` (PKCS #10, PEM). Nothing else of the request counts.
     pub fn sign_host(&self, csr_pem: &str, host_id: &str, now_ms: i64) -> Result<Signed, SignError> {
         sign::host(&self.0.ca, csr_pem, host_id, now_ms)
+    }
+
+    /// An instance has key and certificate in the vault, for these names and addresses.
+    ///
+    /// # Errors
+    /// A name that cannot be in a certificate, or a fault of the vault.
+    pub async fn ensure_instance(&self, tx: &mut Tx, uid: &str, names: &BTreeSet<String>, now_ms: i64) -> anyhow::Result<()> {
+        instance::ensure(&self.0.ca, &self.0.vault, tx, uid, names, now_ms).await
     }
 
     /// How a listener does TLS.

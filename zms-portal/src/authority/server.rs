@@ -110,7 +110,7 @@ fn fits(pem: &str, ca: &Ca, names: &BTreeSet<String>, now_ms: i64) -> bool {
         && names_in(&certificate) == *names
 }
 
-fn names_in(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
+pub(super) fn names_in(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return BTreeSet::new() };
     let text = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some((*name).to_owned()),

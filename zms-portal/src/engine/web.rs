@@ -103,7 +103,8 @@ impl Steps {
             kind: kind.as_ref().map_or(flow.kind, |kind| kind.title(m).to_owned()),
             subject: flow.subject,
             status: flow.status,
-            by: flow.created_by,
+            // Nobody: the portal itself.
+            by: if flow.created_by.is_empty() { "ZMS".to_owned() } else { flow.created_by },
             created: timestamp(flow.created_at),
             done,
             all,

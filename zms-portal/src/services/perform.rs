@@ -2,13 +2,15 @@
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use zms_core::host::Phase;
+use zms_core::catalogue::Secret;
+use zms_core::host::{InstanceSpec, Phase};
 use zms_core::metadata::Order;
 
 use super::flow::{Awaited, Command, Effect, Placement};
 use super::{purpose_of, status, store};
 use crate::app::{App, now_ms};
 use crate::clusters;
+use crate::db::Tx;
 use crate::engine::{EffectContext, Machine, Outcome, Perform};
 use crate::environments;
 use crate::error::Error;
@@ -51,10 +53,23 @@ impl Performer {
                 return Ok(Outcome::Done(Command::Superseded { why: format!("{} is not there any more", placement.spec.id) }));
             }
         }
+        for placement in placements {
+            self.ensure_certificate(&mut tx, &placement.spec).await?;
+        }
         hosts::set_desired(&mut tx, &self.0, host).await?;
         tx.commit().await?;
         self.0.hub.wake(host);
         Ok(Outcome::Done(Command::Placed { host: place.to_owned() }))
+    }
+
+    /// What the files of an instance name is there before its host asks for it.
+    async fn ensure_certificate(&self, tx: &mut Tx, spec: &InstanceSpec) -> Result<(), Error> {
+        let placeholder = Secret::Tls.placeholder(&spec.uid);
+        if !spec.body.files.iter().any(|file| file.body.contains(&placeholder)) {
+            return Ok(());
+        }
+        let names = spec.body.ports.iter().map(|port| port.address.clone()).collect();
+        Ok(self.0.authority.ensure_instance(tx, &spec.uid, &names, now_ms()).await?)
     }
 
     async fn await_instance(&self, awaited: &Awaited, now_ms: i64) -> Answer {

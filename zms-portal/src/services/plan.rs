@@ -137,7 +137,7 @@ mod tests {
         let old = kind.render(&service).unwrap().remove(0);
         let first = of_instance(&old, None, ("H", "host-1"), 256);
         assert!(!first.restarts && first.files.iter().all(|file| file.change == FileChange::New));
-        assert_eq!(first.ports, ["client 10.0.0.1:2181"]);
+        assert_eq!(first.ports, ["client 10.0.0.1:2181", "secure 10.0.0.1:2281"]);
         assert!(first.command.contains(&"-Xmx128m".to_owned()), "{:?}", first.command);
 
         service.settings.insert("tickTime".to_owned(), "3s".to_owned());

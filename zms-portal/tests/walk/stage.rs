@@ -66,7 +66,9 @@ impl Stage {
     pub fn settings(&self, kind: &str) -> Vec<(&'static str, String)> {
         let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
         match kind {
-            "zookeeper" => vec![("client_port", free()), ("quorum_port", free()), ("election_port", free())],
+            "zookeeper" => {
+                vec![("client_port", free()), ("secure_port", free()), ("quorum_port", free()), ("election_port", free())]
+            }
             "influxdb" => vec![("http_port", free()), ("rpc_port", free())],
             _ => vec![("client_port", free()), ("controller_port", free()), ("jolokia_port", free()), ("heap", "256".into())],
         }
@@ -147,6 +149,10 @@ impl Stage {
         let status = response.status();
         let text = response.text().await.unwrap();
         assert!(status.is_success(), "{status}: {text}");
+        assert!(
+            text.contains("user = \"sdk\"") && text.contains("BEGIN CERTIFICATE"),
+            "the metadata is read over TLS, with an identity"
+        );
         fs::write(self.client_file(), text).unwrap();
     }
 

@@ -43,8 +43,8 @@ fn files(kind: &Kind, file: &FileKind, findings: &mut Findings) {
     findings.add_unless(plain && !file.name.is_empty(), &place, "a file name has letters, digits and . _ - only");
     findings.add_unless(file.name != "exec.json", &place, "the agent writes a file of this name beside it; choose another");
     let is_text = file.format == Format::Text;
-    let whole = file.body.is_some() == is_text && (file.lines.is_empty() || !is_text);
-    findings.add_unless(whole, &place, "a file of format text has a body, the other formats have lines");
+    let whole = (file.body.is_some() != file.secret.is_some()) == is_text && (file.lines.is_empty() || !is_text);
+    findings.add_unless(whole, &place, "a file of format text has a body or is a secret, the other formats have lines");
 
     let lines = file.lines.iter().map(|line| (line.section.clone(), line.key.to_string()));
     let targets = kind.settings.iter().flat_map(|setting| setting.into.iter().map(move |target| (setting, target)));
