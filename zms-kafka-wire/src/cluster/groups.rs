@@ -123,8 +123,8 @@ impl Cluster {
         }
     }
 
-    /// Asks the coordinators about their groups; once more about those whose coordinator has moved, and until the deadline about those
-    /// that are being loaded.
+    /// Asks the coordinators about their groups; until the deadline again about those whose coordinator has moved or is being made, and
+    /// once more where it was not reached.
     async fn per_group<T, F, A>(&self, groups: &[String], ask: F) -> Result<PerGroup<T>, WireError>
     where
         T: Clone,
@@ -159,9 +159,10 @@ impl Cluster {
                     Err(error) => answers.extend(names.into_iter().map(|name| (name, Err(error.clone())))),
                 }
             }
-            let moved = |error: &WireError| error.is_moved() || matches!(error, WireError::Connect { .. });
+            // A broker may be named as coordinator before it knows so itself: then it says that it is none, and only time helps.
+            let passes = |error: &WireError| (is_loading(error) || error.is_moved()) && Instant::now() < until;
             let again = |name: &&String| match answers.get(*name) {
-                Some(Err(error)) => (is_loading(error) && Instant::now() < until) || (round == 0 && moved(error)),
+                Some(Err(error)) => passes(error) || (round == 0 && matches!(error, WireError::Connect { .. })),
                 Some(Ok(_)) | None => false,
             };
             left = groups.iter().filter(again).cloned().collect();
