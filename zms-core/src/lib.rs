@@ -11,6 +11,7 @@
 //! 6. [`metadata`]: where topics live, as applications read it from ZooKeeper.
 //! 7. [`collect`]: what collectors hear, and what they tell.
 //! 8. [`statistics`]: what applications say about their sending and consuming.
+//! 9. [`series`]: which figures are kept over time.
 
 pub mod catalogue;
 pub mod collect;
@@ -21,4 +22,5 @@ pub mod metadata;
 pub mod names;
 pub mod package;
 pub mod probe;
+pub mod series;
 pub mod statistics;
