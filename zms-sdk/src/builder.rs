@@ -18,6 +18,7 @@ use crate::{Error, Waits, Zms};
 pub struct Builder {
     application: String,
     file: Option<PathBuf>,
+    client: Option<ClientFile>,
     zookeeper: Option<String>,
     cache: Option<Option<PathBuf>>,
     waits: Waits,
@@ -39,6 +40,13 @@ impl Builder {
     #[must_use]
     pub fn client_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());
+        self
+    }
+
+    /// What a client file says, from elsewhere than a file.
+    #[must_use]
+    pub fn client(mut self, client: ClientFile) -> Self {
+        self.client = Some(client);
         self
     }
 
@@ -105,17 +113,20 @@ impl Builder {
     /// [`Error::Setting`] with what would be right.
     pub fn connect(self) -> Result<Zms, Error> {
         check_application(&self.application)?;
-        let file = match (&self.file, &self.zookeeper) {
-            (Some(file), None) => ClientFile::read(file)?,
-            (None, Some(zookeeper)) => {
+        let file = match (&self.file, &self.client, &self.zookeeper) {
+            (Some(file), None, None) => ClientFile::read(file)?,
+            (None, Some(client), None) => client.clone(),
+            (None, None, Some(zookeeper)) => {
                 let zookeeper = zookeeper.clone();
                 ClientFile { environment: None, zookeeper, authority: None, user: None, password: None }
             }
-            (None, None) => {
+            (None, None, None) => {
                 return Err(Error::Setting("give the builder a client_file (from the portal) or zookeeper addresses".to_owned()));
             }
-            (Some(_), Some(_)) => {
-                return Err(Error::Setting("give the builder either a client_file or zookeeper addresses, not both".to_owned()));
+            _ => {
+                return Err(Error::Setting(
+                    "give the builder one of client_file, client and zookeeper addresses, not several".to_owned(),
+                ));
             }
         };
         let identity = file.user.clone().zip(file.password.clone());
@@ -224,7 +235,7 @@ mod tests {
             (Zms::builder().zookeeper("a:1"), "1 to 100 letters"),
             (Zms::builder().application("../x").zookeeper("a:1"), "1 to 100 letters"),
             (base(), "client_file"),
-            (base().zookeeper("a:1").client_file("/x"), "not both"),
+            (base().zookeeper("a:1").client_file("/x"), "not several"),
             (base().client_file("/does/not/exist.toml"), "/does/not/exist.toml"),
         ] {
             let error = builder.connect().err().expect("refused").to_string();

@@ -130,6 +130,19 @@ pub enum GroupState {
     Unknown,
 }
 
+impl GroupState {
+    /// In the words of pages, API and snapshots.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Rebalancing => "rebalancing",
+            Self::Empty => "empty",
+            Self::Dead => "dead",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// A group in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSummary {

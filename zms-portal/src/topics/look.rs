@@ -126,15 +126,8 @@ pub fn lag_of(
     let partitions: Vec<(i32, Option<i64>, Option<i64>)> = ends.iter().map(of).collect();
     let committed = || partitions.iter().filter(|(_, offset, _)| offset.is_some());
     let lag = if committed().next().is_none() { None } else { committed().map(|(_, _, lag)| *lag).sum() };
-    let state = match state {
-        GroupState::Stable => "stable",
-        GroupState::Rebalancing => "rebalancing",
-        GroupState::Empty => "empty",
-        GroupState::Dead => "dead",
-        GroupState::Unknown => "unknown",
-    };
     let uncommitted = partitions.iter().filter(|(_, offset, _)| offset.is_none()).count();
-    GroupLag { group: group.to_string(), state: state.to_owned(), members, lag, uncommitted, partitions }
+    GroupLag { group: group.to_string(), state: state.as_str().to_owned(), members, lag, uncommitted, partitions }
 }
 
 #[cfg(test)]
