@@ -1,6 +1,6 @@
 //! All brokers of a cluster: [`Cluster`].
 //!
-//! `link` keeps connections, this file knows who is who, `topics` and `groups` ask those who are responsible and look again once when
+//! `link` keeps connections, this file knows who is who, `topics` and `groups` ask those who are responsible and look again when
 //! that has changed.
 
 mod groups;
@@ -146,19 +146,25 @@ impl Cluster {
         self.link(&address).get(&self.setup).await
     }
 
-    /// The connection to the controller. Kafka without ZooKeeper names any broker here, which passes requests on.
+    /// The connection to the controller, or to any broker while that one is not reached: Kafka without ZooKeeper names a random broker as
+    /// controller, for some seconds also one that has just died, and every broker passes requests on. With ZooKeeper another one answers
+    /// that it is not the controller.
     ///
     /// # Errors
-    /// As [`Cluster::broker`].
+    /// As [`Cluster::broker`] and [`Cluster::any`].
     pub async fn controller(&self) -> Result<Arc<Connection>, WireError> {
         let mut controller = self.known().controller;
         if controller.is_none() {
             self.metadata(Some(&[])).await?;
             controller = self.known().controller;
         }
-        match controller {
-            Some(id) => self.broker(id).await,
-            None => self.any().await,
+        let Some(id) = controller else { return self.any().await };
+        match self.broker(id).await {
+            Err(error @ WireError::Connect { .. }) => {
+                tracing::debug!(%error, "asking another broker instead of the controller");
+                self.any().await
+            }
+            done => done,
         }
     }
 

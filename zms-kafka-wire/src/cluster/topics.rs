@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::join_all;
 use kafka_protocol::messages as m;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use tokio::time::Instant;
 
 use super::{Cluster, text};
 use crate::error::moved;
@@ -22,7 +23,7 @@ macro_rules! on_controller {
                 /// # Errors
                 /// As every call; those of single items are left in the answer.
                 pub async fn $method(&self, request: &m::$request) -> Result<m::$response, WireError> {
-                    let mut again = true;
+                    let until = Instant::now() + self.options().call_deadline;
                     loop {
                         let done = match self.controller().await {
                             Ok(connection) => self.settle(&connection, connection.$method(request).await),
@@ -33,10 +34,11 @@ macro_rules! on_controller {
                             // Nothing was asked yet, so another may be.
                             Err(error) => matches!(error, WireError::Connect { .. }),
                         };
-                        if !(look_again && again) {
+                        if !look_again || Instant::now() >= until {
                             return done;
                         }
-                        again = false;
+                        tokio::time::sleep(self.options().pause).await;
+                        // Fails when nobody is there, and then there is nobody else to ask.
                         self.metadata(Some(&[])).await?;
                     }
                 }
