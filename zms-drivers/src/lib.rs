@@ -4,10 +4,13 @@
 //! 2. [`broker`]: what a cluster of brokers can do, whichever kind: [`broker::ClusterAdmin`], [`broker::Producer`],
 //!    [`broker::Consumer`]; [`open`] is the only place that knows which kind a cluster is.
 //! 3. [`kafka`]: Kafka behind those traits.
+//! 4. [`influx`]: InfluxDB, where figures over time are.
 //!
 //! The fakes (feature `fake`) pass the same contract suites as the real servers: `tests/`.
 
 pub mod broker;
+#[cfg(feature = "influx")]
+pub mod influx;
 #[cfg(any(feature = "kafka", feature = "kafka-admin"))]
 pub mod kafka;
 #[cfg(feature = "meta")]
