@@ -140,9 +140,11 @@ impl Lead {
                     self.version = versions.first().copied().unwrap_or(self.version + 1);
                     self.held = next;
                 }
-                Err(MetaError::Changed(_) | MetaError::Missing(_)) if !self.is_still_ours(store.as_ref()).await => {
-                    tracing::warn!(fence = self.held.fence, "another collector leads");
-                    return;
+                Err(MetaError::Changed(_) | MetaError::Missing(_)) => {
+                    if !self.is_still_ours(store.as_ref()).await {
+                        tracing::warn!(fence = self.held.fence, "another collector leads");
+                        return;
+                    }
                 }
                 // ZooKeeper is away, for the others too.
                 Err(error) => tracing::debug!(%error, "the lead was not renewed"),

@@ -4,7 +4,7 @@ use super::{Field, Measurement, Retention, Unit};
 
 /// A measurement by its name.
 pub fn measurement(name: &str) -> Option<&'static Measurement> {
-    MEASUREMENTS.iter().find(|measurement| measurement.name == name)
+    MEASUREMENTS.iter().find(|measurement| measurement.name == name).copied()
 }
 
 macro_rules! fields {
