@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::engine::Engine;
 use crate::hosts::Hub;
 use crate::metadata::Metadata;
+use crate::metrics::Metrics;
 use crate::packages::Stock;
 use crate::secrets::Vault;
 use crate::services::Catalogue;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub metadata: Metadata,
     /// Connections to clusters.
     pub brokers: Brokers,
+    /// Figures and charts.
+    pub metrics: Metrics,
     /// State machines and their effects.
     pub engine: Engine,
     /// Kinds of service.

@@ -23,6 +23,7 @@ pub mod error;
 pub mod groups;
 pub mod hosts;
 pub mod metadata;
+pub mod metrics;
 pub mod packages;
 pub mod requests;
 pub mod secrets;

@@ -24,11 +24,12 @@ use crate::db::Db;
 use crate::engine::Engine;
 use crate::hosts::Hub;
 use crate::metadata::Metadata;
+use crate::metrics::Metrics;
 use crate::packages::Stock;
 use crate::secrets::Vault;
 use crate::services::Catalogue;
 use crate::{
-    audit, clusters, engine, environments, groups, hosts, metadata, packages, requests, services, setup, topics, users, web,
+    audit, clusters, engine, environments, groups, hosts, metadata, metrics, packages, requests, services, setup, topics, users, web,
 };
 
 /// How long requests and effects under way may take at the end.
@@ -53,6 +54,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let (app, stop) = (app.clone(), stop.clone());
         async move { app.engine.run(stop).await }
     });
+    tokio::spawn(metrics::keep(app.clone(), stop.clone()));
     let servers = [
         tokio::spawn(serve_tls(ui, app.authority.server_config(Listener::Ui)?, ui_router(&app), stop.clone())),
         tokio::spawn(serve_tls(agents, app.authority.server_config(Listener::Agents)?, agent_router(&app), stop.clone())),
@@ -100,8 +102,8 @@ pub async fn open(config: Config) -> anyhow::Result<App> {
     let catalogue = Catalogue::load(config.catalogue.as_deref())?;
     let engine = Engine::new(db.clone());
     let metadata = Metadata::new(db.clone(), vault.clone(), authority.clone());
-    let (hub, brokers) = (Hub::new(), Brokers::default());
-    let app = App::new(Parts { config, db, vault, authority, metadata, brokers, engine, catalogue, stock, hub });
+    let (hub, brokers, metrics) = (Hub::new(), Brokers::default(), Metrics::default());
+    let app = App::new(Parts { config, db, vault, authority, metadata, brokers, metrics, engine, catalogue, stock, hub });
     services::register(&app);
     clusters::register(&app);
     requests::register(&app);
@@ -131,6 +133,7 @@ pub fn ui_router(app: &App) -> Router {
         .merge(groups::api())
         .merge(requests::api())
         .merge(metadata::api())
+        .merge(metrics::api())
         .merge(engine::api())
         .merge(audit::api())
         .split_for_parts();
@@ -155,7 +158,7 @@ pub fn ui_router(app: &App) -> Router {
 }
 
 fn agent_router(app: &App) -> Router {
-    hosts::agent_api().with_state(app.clone()).layer(middleware::from_fn(measure))
+    hosts::agent_api().merge(metrics::collector_api()).with_state(app.clone()).layer(middleware::from_fn(measure))
 }
 
 fn local_router(app: App, metrics: PrometheusHandle) -> Router {

@@ -19,7 +19,7 @@ const LIFE_MS: i64 = 5 * 365 * DAY_MS;
 /// It is made anew at the next change of the instance when less than this is left.
 const LEFT_MS: i64 = 365 * DAY_MS;
 /// An instance's uid in its certificate: `zms://instance/<uid>`.
-const INSTANCE_URI: &str = "zms://instance/";
+pub(super) const INSTANCE_URI: &str = "zms://instance/";
 
 /// Puts key and certificate for these names and addresses into the vault, unless good ones are there.
 pub(super) async fn ensure(

@@ -25,7 +25,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 
 pub use self::listen::serve_tls;
-pub use self::peer::{GRACE_MS, PeerCertificate, PeerError};
+pub use self::peer::{GRACE_MS, Named, PeerCertificate, PeerError};
 pub use self::sign::{SignError, Signed};
 
 use self::ca::Ca;

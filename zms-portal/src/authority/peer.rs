@@ -1,4 +1,4 @@
-//! A host, read from the certificate that it shows.
+//! A host or an instance of ours, read from the certificate that it shows.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
 use super::ca::{DAY_MS, hex};
+use super::instance::INSTANCE_URI;
 use super::sign::HOST_URI;
 
 /// For how long after its end a certificate is still taken, marked as expired, milliseconds. Such a host may renew, no more.
@@ -18,8 +19,8 @@ pub const GRACE_MS: i64 = 30 * DAY_MS;
 pub struct PeerCertificate {
     /// The certificate, DER.
     pub der: Arc<[u8]>,
-    /// Id of the host that it was signed for.
-    pub host_id: String,
+    /// For whom it was signed.
+    pub named: Named,
     /// Its serial number, 32 hexadecimal digits.
     pub serial: String,
     /// SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal.
@@ -28,15 +29,24 @@ pub struct PeerCertificate {
     pub expired: bool,
 }
 
-/// Why a certificate names no host.
+/// Whom a certificate names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A host, by its id.
+    Host(String),
+    /// An instance of a service, by its uid.
+    Instance(String),
+}
+
+/// Why a certificate names nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
     /// It is no certificate.
     #[error("client certificate: it cannot be read")]
     Unreadable,
-    /// It is not one of a host.
-    #[error("client certificate: it has to name one host, zms://host/<id>")]
-    NoHost,
+    /// It is not one of a host or an instance.
+    #[error("client certificate: it has to name one host, zms://host/<id>, or one instance, zms://instance/<uid>")]
+    Nobody,
     /// Its time is over for too long.
     #[error("client certificate: it expired more than 30 days ago; the host has to join again")]
     TooOld,
@@ -46,16 +56,30 @@ impl PeerCertificate {
     /// Reads a certificate whose signature was verified. `now_ms`: milliseconds since 1970.
     pub fn read(der: Arc<[u8]>, now_ms: i64) -> Result<Self, PeerError> {
         let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| PeerError::Unreadable)?;
-        let names = certificate.subject_alternative_name().map_err(|_| PeerError::Unreadable)?.ok_or(PeerError::NoHost)?;
-        let [GeneralName::URI(uri)] = names.value.general_names[..] else { return Err(PeerError::NoHost) };
-        let host_id = uri.strip_prefix(HOST_URI).filter(|id| !id.is_empty()).ok_or(PeerError::NoHost)?.to_owned();
+        let names = certificate.subject_alternative_name().map_err(|_| PeerError::Unreadable)?.ok_or(PeerError::Nobody)?;
+        let named = named(&names.value.general_names).ok_or(PeerError::Nobody)?;
         let until_ms = until_ms(&certificate);
-        if now_ms > until_ms.saturating_add(GRACE_MS) {
+        // An instance's is put in its place by its host long before; there is nothing to renew with it.
+        let grace = if matches!(named, Named::Host(_)) { GRACE_MS } else { 0 };
+        if now_ms > until_ms.saturating_add(grace) {
             return Err(PeerError::TooOld);
         }
         let (serial, key_hash) = (hex(certificate.raw_serial()), hex(&Sha256::digest(certificate.public_key().raw)));
-        Ok(Self { host_id, serial, key_hash, expired: now_ms > until_ms, der })
+        Ok(Self { named, serial, key_hash, expired: now_ms > until_ms, der })
     }
+}
+
+/// A host has that one name; an instance has those of its addresses too.
+fn named(names: &[GeneralName<'_>]) -> Option<Named> {
+    if let [GeneralName::URI(uri)] = names
+        && let Some(id) = uri.strip_prefix(HOST_URI)
+    {
+        return (!id.is_empty()).then(|| Named::Host(id.to_owned()));
+    }
+    let mut uris = names.iter().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
+    let (uri, None) = (uris.next()?, uris.next()) else { return None };
+    let uid = uri.strip_prefix(INSTANCE_URI).filter(|uid| !uid.is_empty())?;
+    Some(Named::Instance(uid.to_owned()))
 }
 
 /// Its end, milliseconds since 1970.

@@ -64,7 +64,7 @@ async fn whoami(
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     peer: Option<Extension<PeerCertificate>>,
 ) -> Json<serde_json::Value> {
-    let peer = peer.map(|Extension(peer)| serde_json::json!([peer.host_id, peer.serial, peer.key_hash, peer.expired]));
+    let peer = peer.map(|Extension(peer)| serde_json::json!([format!("{:?}", peer.named), peer.serial, peer.key_hash, peer.expired]));
     Json(serde_json::json!({ "address": address.ip(), "peer": peer }))
 }
 
@@ -147,7 +147,7 @@ async fn who_a_host_is_says_the_portal_and_not_its_request() {
     assert_eq!(certificate.validity().not_before.timestamp(), (now - 300_000) / 1000);
     assert_eq!(certificate.validity().not_after.timestamp(), (now + WEEK_MS) / 1000);
     let peer = PeerCertificate::read(Arc::from(&pem.contents[..]), now).unwrap();
-    assert_eq!((&*peer.host_id, peer.expired), ("01HOST", false));
+    assert_eq!((&peer.named, peer.expired), (&Named::Host("01HOST".to_owned()), false));
     assert_eq!((&peer.serial, &peer.key_hash), (&signed.serial, &signed.key_hash));
     assert_eq!((signed.serial.len(), signed.until_ms), (32, (now + WEEK_MS) / 1000 * 1000));
     assert_eq!(signed.key_hash, hex(&Sha256::digest(key.subject_public_key_info())));

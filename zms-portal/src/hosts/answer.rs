@@ -21,7 +21,7 @@ const PIECE: usize = 64 << 10;
 
 /// A refusal, in a sentence.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     status: StatusCode,
     detail: String,
     again_s: Option<u32>,
@@ -79,7 +79,7 @@ impl<E: Into<Error>> From<E> for Refused {
 }
 
 /// Reads a JSON body of at most `limit` bytes.
-pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Refused> {
+pub(crate) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Refused> {
     let late = |_| Refused::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
     let bytes = tokio::time::timeout(BODY, axum::body::to_bytes(body, limit)).await.map_err(late)?;
     let bytes: Bytes =
@@ -89,7 +89,7 @@ pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Resul
 }
 
 /// The file at `path`, whose content never changes and is named by `tag`; from where `Range: bytes=N-` says on.
-pub(super) async fn file(path: &Path, tag: &str, headers: &HeaderMap) -> Result<Response, Refused> {
+pub(crate) async fn file(path: &Path, tag: &str, headers: &HeaderMap) -> Result<Response, Refused> {
     let about = |error: std::io::Error| Error::from(anyhow::Error::new(error).context(format!("reading {}", path.display())));
     let mut file = File::open(path).await.map_err(about)?;
     let size = file.metadata().await.map_err(about)?.len();

@@ -9,7 +9,7 @@ use super::answer::Refused;
 use super::store::{self, Standing};
 use crate::access::Address;
 use crate::app::App;
-use crate::authority::PeerCertificate;
+use crate::authority::{Named, PeerCertificate};
 
 /// How long a certificate is good for, milliseconds (as the authority signs them).
 const LIFE_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -69,7 +69,10 @@ async fn admit(parts: &mut Parts, app: &App) -> Result<(Caller, Worth), Refused>
     let Address(address) = Address::from_request_parts(parts, app).await?;
     let peer = parts.extensions.get::<PeerCertificate>().cloned();
     let peer = peer.ok_or_else(|| Refused::forbidden("this listener answers hosts, each with a certificate of ours"))?;
-    let standing = store::standing(&app.db, &peer.host_id).await?.filter(|standing| !standing.revoked);
+    let Named::Host(id) = peer.named.clone() else {
+        return Err(Refused::forbidden("this is asked by hosts; the certificate names an instance"));
+    };
+    let standing = store::standing(&app.db, &id).await?.filter(|standing| !standing.revoked);
     let Some(mut standing) = standing else {
         return Err(Refused::forbidden("this host is not one of this portal's, or was taken out of service"));
     };
@@ -77,11 +80,11 @@ async fn admit(parts: &mut Parts, app: &App) -> Result<(Caller, Worth), Refused>
     let worth = worth(&standing, &peer, until, crate::app::now_ms());
     if worth == Worth::Newer {
         let mut tx = app.db.begin().await?;
-        store::set_certificate(&mut tx, &peer.host_id, &peer.serial, &peer.key_hash, until).await?;
+        store::set_certificate(&mut tx, &id, &peer.serial, &peer.key_hash, until).await?;
         tx.commit().await?;
         (standing.serial, standing.key_hash, standing.certificate_until) = (peer.serial.clone(), peer.key_hash.clone(), until);
     }
-    Ok((Caller { id: peer.host_id.clone(), standing, peer, address }, worth))
+    Ok((Caller { id, standing, peer, address }, worth))
 }
 
 /// A renewed certificate counts from when it is first shown, so that an answer that got lost loses nothing.
@@ -124,7 +127,7 @@ mod tests {
     fn peer(serial: &str, key_hash: &str, expired: bool) -> PeerCertificate {
         PeerCertificate {
             der: [].into(),
-            host_id: String::new(),
+            named: Named::Host(String::new()),
             serial: serial.to_owned(),
             key_hash: key_hash.to_owned(),
             expired,

@@ -28,6 +28,15 @@ pub(super) async fn set_desired_above(tx: &mut Tx, app: &App, host_id: &str, abo
     write(tx, app, host_id, above).await
 }
 
+/// The same for all hosts of an environment: its collectors are not where they were. Their ids, to be woken after the commit.
+pub async fn set_desired_of_environment(tx: &mut Tx, app: &App, environment_id: &str) -> Result<Vec<String>> {
+    let hosts = store::ids(tx, environment_id).await?;
+    for host in &hosts {
+        write(tx, app, host, 0).await?;
+    }
+    Ok(hosts)
+}
+
 async fn write(tx: &mut Tx, app: &App, host_id: &str, above: i64) -> Result<()> {
     let (generation, before) = store::next_generation(tx, host_id, above).await?;
     let before: Option<DesiredState> = before.and_then(|text| serde_json::from_str(&text).ok());
@@ -37,7 +46,7 @@ async fn write(tx: &mut Tx, app: &App, host_id: &str, above: i64) -> Result<()> 
     let newest = u64::try_from(generation).unwrap_or_default();
     let jolokia =
         instances.iter().filter_map(|spec| Some((spec.id.clone(), app.catalogue.find(spec.kind.as_str())?.jolokia(spec)?)));
-    let figures = FigureWish { collectors: Vec::new(), jolokia: jolokia.collect() };
+    let figures = FigureWish { collectors: store::collectors(tx, host_id).await?, jolokia: jolokia.collect() };
     let mut state = DesiredState { generation: newest, supervisor, instances, figures };
     if let Some(before) = before.filter(|_| above == 0) {
         let same = DesiredState { generation: newest, ..before.clone() } == state;

@@ -9,7 +9,7 @@
 //! - `web` pages, `api` REST, `store` SQL, `answer` answers to programs.
 
 mod agent_api;
-mod answer;
+pub(crate) mod answer;
 mod api;
 mod caller;
 mod change;
@@ -30,7 +30,7 @@ mod web;
 pub use agent_api::agent_api;
 pub use api::api;
 pub use change::{of, rename, revoke};
-pub use desired::set_desired;
+pub use desired::{set_desired, set_desired_of_environment};
 pub use entry::join;
 pub use hub::{Hub, Twin};
 pub use line::{LineView, MadeLine, NewLine};
@@ -43,6 +43,16 @@ use crate::error::Result;
 /// Hosts of an environment, by name, those out of service too.
 pub async fn list(db: &Db, environment_id: &str) -> Result<Vec<HostRow>> {
     store::list(db, environment_id).await
+}
+
+/// The environment of a host.
+pub async fn environment_of(db: &Db, host_id: &str) -> Result<String> {
+    Ok(store::detail(db.read(), host_id).await?.environment_id)
+}
+
+/// Serial number of a host's present certificate, hexadecimal.
+pub async fn serial(db: &Db, host_id: &str) -> Result<String> {
+    Ok(store::standing(db, host_id).await?.map(|standing| standing.serial).unwrap_or_default())
 }
 
 /// One host; [`crate::error::Error::NotFound`] when there is none.

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Executor, Row};
-use zms_core::host::{HostFacts, HostReport};
+use zms_core::host::{HostFacts, HostReport, InstanceSpec};
 
 use super::row::{HostDetail, HostRow};
 use crate::db::{Db, Tx};
@@ -99,6 +99,29 @@ pub(super) async fn set_certificate(tx: &mut Tx, host_id: &str, serial: &str, ke
         .execute(&mut **tx)
         .await?;
     Ok(())
+}
+
+/// Hosts of an environment that are in service.
+pub(super) async fn ids(tx: &mut Tx, environment_id: &str) -> Result<Vec<String>> {
+    let sql = "select id from hosts where environment_id = $1 and revoked = 0 order by id";
+    Ok(sqlx::query_scalar(sql).bind(environment_id).fetch_all(&mut **tx).await?)
+}
+
+/// Where the collectors of a host's environment take frames, sorted.
+pub(super) async fn collectors(tx: &mut Tx, host_id: &str) -> Result<Vec<String>> {
+    let sql = "select i.spec from instances i join services s on s.id = i.service_id join hosts h on h.environment_id = s.environment_id \
+               where s.kind = 'collector' and i.phase = 'running' and h.id = $1";
+    let specs: Vec<String> = sqlx::query_scalar(sql).bind(host_id).fetch_all(&mut **tx).await?;
+    let mut urls = Vec::new();
+    for spec in specs {
+        let spec: InstanceSpec = serde_json::from_str(&spec)?;
+        if let Some(port) = spec.body.ports.iter().find(|port| port.name == "frames") {
+            let host = if port.address.contains(':') { format!("[{}]", port.address) } else { port.address.clone() };
+            urls.push(format!("https://{host}:{}", port.port));
+        }
+    }
+    urls.sort_unstable();
+    Ok(urls)
 }
 
 /// What a sync brings.

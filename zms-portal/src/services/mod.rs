@@ -47,6 +47,8 @@ pub use web::pages;
 pub(crate) use web::{bytes, flow_status_text, flow_text, kind_icon, step_text};
 pub use wish::{Step, Wish, WishedHost};
 
+use zms_core::names::{InstanceId, KindName, ServiceName};
+
 use crate::app::App;
 use crate::environments::Environment;
 use crate::error::Result;
@@ -87,6 +89,38 @@ pub async fn find(app: &App, environment: &Environment, name: &str, now_ms: i64)
     let hosts = hosts::list(&app.db, &environment.id).await?;
     let flow = flows.into_iter().find(|(held, _)| *held == resource(name)).map(|(_, flow)| flow);
     Ok(status::view(&row, &instances.iter().collect::<Vec<_>>(), &hosts, flow, now_ms))
+}
+
+/// An instance where it is placed.
+#[derive(Debug, Clone)]
+pub(crate) struct PlacedRow {
+    pub host_id: String,
+    pub instance: InstanceId,
+    pub node_id: u32,
+    pub service: ServiceName,
+    pub kind: KindName,
+}
+
+/// All instances of an environment that are wanted, with their hosts and services.
+pub(crate) async fn placed(db: &crate::db::Db, environment_id: &str) -> Result<Vec<PlacedRow>> {
+    store::placed(db.read(), environment_id).await
+}
+
+/// Kind and environment of an instance that is not to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WantedInstance {
+    pub kind: String,
+    pub environment_id: String,
+}
+
+/// The instance with this uid, unless it is to go.
+pub(crate) async fn wanted_instance(db: &crate::db::Db, uid: &str) -> Result<Option<WantedInstance>> {
+    store::wanted_instance(db.read(), uid).await
+}
+
+/// Does the environment have a service of this kind?
+pub(crate) async fn has_kind(db: &crate::db::Db, environment_id: &str, kind: &str) -> Result<bool> {
+    Ok(store::services(db.read(), environment_id).await?.iter().any(|service| service.kind == kind))
 }
 
 /// Environment, name and packages of every service.

@@ -56,9 +56,20 @@ impl Performer {
         for placement in placements {
             self.ensure_certificate(&mut tx, &placement.spec).await?;
         }
+        // Where collectors are concerns the agents of all hosts.
+        let concerned = match placements.iter().find(|placement| placement.spec.kind.as_str() == "collector") {
+            Some(_) => {
+                let environment_id = hosts::environment_of(&self.0.db, host).await?;
+                hosts::set_desired_of_environment(&mut tx, &self.0, &environment_id).await?
+            }
+            None => Vec::new(),
+        };
         hosts::set_desired(&mut tx, &self.0, host).await?;
         tx.commit().await?;
         self.0.hub.wake(host);
+        for host in &concerned {
+            self.0.hub.wake(host);
+        }
         Ok(Outcome::Done(Command::Placed { host: place.to_owned() }))
     }
 

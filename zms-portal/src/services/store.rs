@@ -6,10 +6,12 @@ use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Executor, Row};
 use zms_core::host::{InstanceSpec, Phase};
+use zms_core::names::{InstanceId, KindName, ServiceName};
 use zms_core::package::PackageRef;
 
 use super::flow::Placement;
 use super::status::ActiveFlow;
+use super::{PlacedRow, WantedInstance};
 use crate::db::Tx;
 use crate::error::Result;
 
@@ -233,6 +235,34 @@ pub(super) async fn add_store(tx: &mut Tx, service_id: &str, purpose: &str) -> R
     Ok(())
 }
 
+pub(super) async fn placed<'e>(executor: impl Executor<'e, Database = Any>, environment_id: &str) -> Result<Vec<PlacedRow>> {
+    let text = "select i.host_id, i.name as instance, i.node_id, s.name as service, s.kind from instances i \
+                join services s on s.id = i.service_id where s.environment_id = $1 and i.phase <> 'absent' order by i.host_id, i.name";
+    let rows = sqlx::query(text).bind(environment_id).fetch_all(executor).await?;
+    let read = |row: &AnyRow| -> Result<PlacedRow> {
+        let name = |column: &str| row.try_get::<String, _>(column);
+        let wrong = |error: zms_core::names::NameError| anyhow::Error::new(error);
+        Ok(PlacedRow {
+            host_id: name("host_id")?,
+            instance: InstanceId::new(name("instance")?).map_err(wrong)?,
+            node_id: u32::try_from(row.try_get::<i64, _>("node_id")?).unwrap_or_default(),
+            service: ServiceName::new(name("service")?).map_err(wrong)?,
+            kind: KindName::new(name("kind")?).map_err(wrong)?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn wanted_instance<'e>(
+    executor: impl Executor<'e, Database = Any>,
+    uid: &str,
+) -> Result<Option<WantedInstance>> {
+    let text = "select s.kind, s.environment_id from instances i join services s on s.id = i.service_id \
+                where i.id = $1 and i.phase <> 'absent'";
+    let row = sqlx::query(text).bind(uid).fetch_optional(executor).await?;
+    row.map(|row| Ok(WantedInstance { kind: row.try_get("kind")?, environment_id: row.try_get("environment_id")? })).transpose()
+}
+
 /// Chooses the store of an environment for `purpose`; none clears it.
 pub(super) async fn choose_store(tx: &mut Tx, environment_id: &str, purpose: &str, service_id: Option<&str>) -> Result<()> {
     let delete = sqlx::query("delete from environment_stores where environment_id = $1 and purpose = $2");
@@ -243,7 +273,6 @@ pub(super) async fn choose_store(tx: &mut Tx, environment_id: &str, purpose: &st
     }
 }
 
-/// Kind of the service with this id.
 /// Kind, name and environment of a service; `None` if it is gone.
 pub(super) async fn kind_of(tx: &mut Tx, service_id: &str) -> Result<Option<(String, String, String)>> {
     let sql = "select kind, name, environment_id from services where id = $1";

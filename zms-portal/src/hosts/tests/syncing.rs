@@ -21,7 +21,7 @@ async fn caller(portal: &Portal, host: &Host) -> Caller {
     let standing = store::standing(&portal.app.db, &host.id).await.unwrap().unwrap();
     let peer = PeerCertificate {
         der: [].into(),
-        host_id: host.id.clone(),
+        named: crate::authority::Named::Host(host.id.clone()),
         serial: standing.serial.clone(),
         key_hash: standing.key_hash.clone(),
         expired: false,
