@@ -112,6 +112,21 @@ pub fn admin(
     }
 }
 
+/// What a collector asks a cluster again and again. Connects when it is first asked.
+///
+/// # Errors
+/// As [`admin`].
+#[cfg(feature = "kafka-admin")]
+pub fn scraper(
+    kind: zms_core::metadata::BrokerKind,
+    endpoint: &Endpoint,
+) -> Result<Box<dyn crate::broker::Scraper>, crate::broker::BrokerError> {
+    match kind {
+        zms_core::metadata::BrokerKind::Kafka => Ok(Box::new(crate::kafka::KafkaScraper::new(endpoint)?)),
+        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "scrape RocketMQ in this version")),
+    }
+}
+
 #[cfg(any(feature = "kafka", feature = "kafka-admin"))]
 fn cannot(endpoint: &Endpoint, what: &str) -> crate::broker::BrokerError {
     crate::broker::BrokerError::Unsupported { cluster: endpoint.cluster.clone(), what: what.to_owned() }

@@ -15,7 +15,7 @@ mod error;
 mod options;
 
 pub use assignment::{Assignment, read_assignment};
-pub use cluster::{Cluster, Listed, Offsets, PerGroup, WireGroup, WireMember};
+pub use cluster::{Answers, ByTopic, Cluster, Listed, Offsets, PerGroup, WireGroup, WireMember};
 pub use connection::{Connection, Traffic};
 pub use error::{Code, WireError};
 pub use kafka_protocol::messages;

@@ -6,6 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio_rustls::TlsConnector;
 
 use crate::WireError;
+use crate::connection::Counters;
 
 /// Where a cluster is and how to speak to it.
 #[derive(Debug, Clone)]
@@ -94,6 +95,8 @@ impl std::fmt::Debug for Sasl {
 pub(crate) struct Setup {
     pub options: Options,
     pub tls: Option<TlsConnector>,
+    /// Of all connections that were opened with it.
+    pub traffic: Arc<Counters>,
 }
 
 impl Setup {
@@ -110,7 +113,7 @@ impl Setup {
             return Err(WireError::Options("SASL PLAIN sends the password as it is: use it with TLS, or use SCRAM".to_owned()));
         }
         let tls = options.authority_pem.as_deref().map(connector).transpose()?;
-        Ok(Self { options, tls })
+        Ok(Self { options, tls, traffic: Arc::default() })
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Scrape {
     pub topics: Vec<(Topic, Ends)>,
     /// All groups, by name.
     pub groups: Vec<ScrapedGroup>,
-    /// Brokers that did not answer in time, each with the reason.
+    /// Brokers that did not answer in time, or that hold replicas and are not there, by id, each with the reason.
     pub silent: Vec<(i32, String)>,
     /// What it cost.
     pub cost: Cost,
@@ -26,7 +26,7 @@ pub struct Scrape {
 pub struct ScrapedGroup {
     /// Name, state, protocol.
     pub summary: GroupSummary,
-    /// Members; `None` where they were not asked for in this tick.
+    /// Members, as counted last: they are asked for more rarely than offsets. `None` where nobody has counted them yet.
     pub members: Option<u32>,
     /// Its committed offsets, or why they are not known.
     pub committed: Result<Committed, BrokerError>,
@@ -39,9 +39,9 @@ pub struct Cost {
     pub took: Duration,
     /// Requests of the two round trips (offset fetches and list offsets).
     pub requests: u64,
-    /// Round trips one after the other for them.
+    /// Round trips one after the other for them: two, and one more for each time that leaders or coordinators turned out to have moved.
     pub round_trips: u32,
-    /// All other requests.
+    /// All other requests: metadata, lists of groups, first offsets, members, opening of connections.
     pub rare_requests: u64,
     /// Bytes received.
     pub bytes: u64,

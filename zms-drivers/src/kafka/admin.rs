@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use zms_core::names::PhysicalName;
+use zms_kafka_wire::messages::MetadataResponse;
+use zms_kafka_wire::messages::metadata_response::MetadataResponseBroker;
 use zms_kafka_wire::{Cluster, Mechanism as WireMechanism, Options, Sasl, WireError};
 
 use crate::broker::{
@@ -16,13 +18,15 @@ use crate::broker::{
     TopicWish,
 };
 use crate::open::{Endpoint, Mechanism};
+pub(super) use groups::{by_topic, summary};
+pub(super) use topics::{EARLIEST, LATEST, read};
 
 /// A Kafka cluster, for operators. Connects when it is first asked.
 #[derive(Debug)]
 pub struct KafkaAdmin {
-    name: String,
-    deadline: Duration,
-    wire: Cluster,
+    pub(super) name: String,
+    pub(super) deadline: Duration,
+    pub(super) wire: Cluster,
 }
 
 impl KafkaAdmin {
@@ -65,20 +69,22 @@ impl KafkaAdmin {
 
     async fn view(&self) -> Result<ClusterView, BrokerError> {
         let answer = self.wire.metadata(Some(&[])).await.map_err(|error| self.classify("describe", error))?;
-        let mut brokers: Vec<Broker> = answer
-            .brokers
-            .iter()
-            .map(|broker| Broker {
-                id: broker.node_id.0,
-                host: broker.host.to_string(),
-                port: u16::try_from(broker.port).unwrap_or(0),
-                rack: broker.rack.as_ref().map(ToString::to_string),
-            })
-            .collect();
-        brokers.sort_unstable_by_key(|broker| broker.id);
-        let controller = Some(answer.controller_id.0).filter(|id| *id >= 0);
-        Ok(ClusterView { id: answer.cluster_id.map(|id| id.to_string()).unwrap_or_default(), controller, brokers })
+        Ok(view(&answer))
     }
+}
+
+/// Who is there, as metadata tells it.
+pub(super) fn view(answer: &MetadataResponse) -> ClusterView {
+    let broker = |broker: &MetadataResponseBroker| Broker {
+        id: broker.node_id.0,
+        host: broker.host.to_string(),
+        port: u16::try_from(broker.port).unwrap_or(0),
+        rack: broker.rack.as_ref().map(ToString::to_string),
+    };
+    let mut brokers: Vec<Broker> = answer.brokers.iter().map(broker).collect();
+    brokers.sort_unstable_by_key(|broker| broker.id);
+    let controller = Some(answer.controller_id.0).filter(|id| *id >= 0);
+    ClusterView { id: answer.cluster_id.as_ref().map(ToString::to_string).unwrap_or_default(), controller, brokers }
 }
 
 #[async_trait]

@@ -8,6 +8,8 @@ mod client;
 mod consumer;
 #[cfg(feature = "kafka")]
 mod producer;
+#[cfg(feature = "kafka-admin")]
+mod scraper;
 
 #[cfg(feature = "kafka-admin")]
 pub use admin::KafkaAdmin;
@@ -15,3 +17,5 @@ pub use admin::KafkaAdmin;
 pub use consumer::KafkaConsumer;
 #[cfg(feature = "kafka")]
 pub use producer::KafkaProducer;
+#[cfg(feature = "kafka-admin")]
+pub use scraper::{KafkaScraper, Pace};

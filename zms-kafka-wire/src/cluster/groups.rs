@@ -9,7 +9,7 @@ use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartiti
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use tokio::time::Instant;
 
-use super::{Cluster, text};
+use super::{ByTopic, Cluster, text};
 use crate::{Assignment, Code, Connection, WireError, read_assignment};
 
 /// One answer for each group that was asked for, in the same order.
@@ -54,9 +54,9 @@ pub struct WireMember {
 }
 
 /// What one request says about its groups.
-type Answers<T> = Vec<(String, Result<T, WireError>)>;
+pub type Answers<T> = Vec<(String, Result<T, WireError>)>;
 
-fn group_ids(names: &[String]) -> Vec<m::GroupId> {
+pub(super) fn group_ids(names: &[String]) -> Vec<m::GroupId> {
     names.iter().map(|name| m::GroupId(text(name))).collect()
 }
 
@@ -79,23 +79,11 @@ impl Cluster {
     }
 
     async fn list_groups_of(&self, broker: i32, until: Instant) -> Result<Vec<Listed>, WireError> {
-        const CALL: &str = "ListGroups";
         loop {
             let connection = self.broker(broker).await?;
-            let answer = self.settle(&connection, connection.list_groups(&m::ListGroupsRequest::default()).await)?;
-            match WireError::check(CALL, answer.error_code, None) {
+            match self.settle(&connection, list(&connection).await) {
                 Err(error) if is_loading(&error) && Instant::now() < until => tokio::time::sleep(self.options().pause).await,
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    let listed = |group: &m::list_groups_response::ListedGroup| Listed {
-                        name: group.group_id.to_string(),
-                        state: group.group_state.to_string(),
-                        kind: Some(group.group_type.to_lowercase())
-                            .filter(|kind| !kind.is_empty())
-                            .unwrap_or("classic".to_owned()),
-                    };
-                    return Ok(answer.groups.iter().map(listed).collect());
-                }
+                done => return done,
             }
         }
     }
@@ -108,18 +96,13 @@ impl Cluster {
         let until = Instant::now() + self.options().call_deadline;
         loop {
             let connection = self.any().await?;
-            let mut found: BTreeMap<String, Result<i32, WireError>> = BTreeMap::new();
-            // Before version 4 one request finds one coordinator.
-            let many = connection.version::<m::FindCoordinatorRequest>(FIND)? >= 4;
-            for names in groups.chunks(if many { MOST_KEYS } else { 1 }) {
-                found.extend(self.settle(&connection, find(&connection, names, many).await)?);
-            }
-            let loading = found.values().any(|found| found.as_ref().is_err_and(is_loading));
+            let found = self.settle(&connection, find_all(&connection, groups).await)?;
+            let loading = found.iter().any(|found| found.as_ref().is_err_and(is_loading));
             if loading && Instant::now() < until {
                 tokio::time::sleep(self.options().pause).await;
                 continue;
             }
-            return Ok(groups.iter().map(|name| found.get(name).cloned().unwrap_or_else(|| Err(left_out(FIND)))).collect());
+            return Ok(found);
         }
     }
 
@@ -180,7 +163,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::any`].
-    pub async fn offset_fetch(&self, groups: &[String]) -> Result<PerGroup<BTreeMap<String, BTreeMap<i32, i64>>>, WireError> {
+    pub async fn offset_fetch(&self, groups: &[String]) -> Result<PerGroup<ByTopic<i64>>, WireError> {
         self.per_group(groups, fetch).await
     }
 
@@ -293,6 +276,29 @@ fn left_out(call: &'static str) -> WireError {
     WireError::Answer { call, code: Code::UnknownServerError, message: "the broker left it out of its answer".to_owned() }
 }
 
+/// Groups that one broker coordinates.
+pub(super) async fn list(connection: &Connection) -> Result<Vec<Listed>, WireError> {
+    let answer = connection.list_groups(&m::ListGroupsRequest::default()).await?;
+    WireError::check("ListGroups", answer.error_code, None)?;
+    let listed = |group: &m::list_groups_response::ListedGroup| Listed {
+        name: group.group_id.to_string(),
+        state: group.group_state.to_string(),
+        kind: Some(group.group_type.to_lowercase()).filter(|kind| !kind.is_empty()).unwrap_or("classic".to_owned()),
+    };
+    Ok(answer.groups.iter().map(listed).collect())
+}
+
+/// Coordinators of these groups, in the same order.
+pub(super) async fn find_all(connection: &Connection, groups: &[String]) -> Result<PerGroup<i32>, WireError> {
+    // Before version 4 one request finds one coordinator.
+    let many = connection.version::<m::FindCoordinatorRequest>(FIND)? >= 4;
+    let mut found: BTreeMap<String, Result<i32, WireError>> = BTreeMap::new();
+    for names in groups.chunks(if many { MOST_KEYS } else { 1 }) {
+        found.extend(find(connection, names, many).await?);
+    }
+    Ok(groups.iter().map(|name| found.remove(name).unwrap_or_else(|| Err(left_out(FIND)))).collect())
+}
+
 async fn find(connection: &Connection, names: &[String], many: bool) -> Result<Answers<i32>, WireError> {
     let request = m::FindCoordinatorRequest::default();
     if many {
@@ -313,9 +319,10 @@ async fn find(connection: &Connection, names: &[String], many: bool) -> Result<A
     Ok(found)
 }
 
-type Committed = BTreeMap<String, BTreeMap<i32, i64>>;
+type Committed = ByTopic<i64>;
 
-async fn fetch(connection: Arc<Connection>, names: Vec<String>) -> Result<Answers<Committed>, WireError> {
+/// Committed offsets of groups that this broker coordinates.
+pub(super) async fn fetch(connection: Arc<Connection>, names: Vec<String>) -> Result<Answers<Committed>, WireError> {
     // Before version 8 one request asks for one group.
     if connection.version::<m::OffsetFetchRequest>(FETCH)? >= 8 {
         let one = |name: &String| {

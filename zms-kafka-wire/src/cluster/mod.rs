@@ -1,10 +1,11 @@
 //! All brokers of a cluster: [`Cluster`].
 //!
 //! `link` keeps connections, this file knows who is who, `topics` and `groups` ask those who are responsible and look again when
-//! that has changed.
+//! that has changed. `scrape` asks what a collector wants of single brokers, and never waits for one that is away.
 
 mod groups;
 mod link;
+mod scrape;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -20,9 +21,9 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::options::{Options, Setup};
 use crate::{Connection, Traffic, WireError};
-pub use groups::{Listed, PerGroup, WireGroup, WireMember};
+pub use groups::{Answers, Listed, PerGroup, WireGroup, WireMember};
 use link::{Link, STAGGER};
-pub use topics::Offsets;
+pub use topics::{ByTopic, Offsets};
 
 /// A cluster. Connects when it is first asked; keeps one connection for each broker.
 pub struct Cluster {
@@ -80,12 +81,29 @@ impl Cluster {
         self.known().brokers.keys().copied().collect()
     }
 
-    /// Counts of all connections that are open now.
+    /// Counts of all connections since the cluster was made, closed ones too.
     pub fn traffic(&self) -> Traffic {
-        let open: Vec<_> = self.links().values().filter_map(|link| link.current()).collect();
-        open.iter()
-            .map(|connection| connection.traffic())
-            .fold(Traffic::default(), |sum, one| Traffic { requests: sum.requests + one.requests, bytes: sum.bytes + one.bytes })
+        self.setup.traffic.read()
+    }
+
+    /// Where its brokers listen: those known first, then those it was given.
+    fn addresses(&self) -> Vec<String> {
+        let mut addresses: Vec<String> = self.known().brokers.values().cloned().collect();
+        addresses.extend(self.options().addresses.iter().cloned());
+        let mut seen = BTreeSet::new();
+        addresses.retain(|address| seen.insert(address.clone()));
+        addresses
+    }
+
+    /// Nobody answered: what all of them said.
+    fn nobody(&self, mut errors: Vec<WireError>) -> WireError {
+        // What somebody has to repair says more than who is away.
+        let telling = errors.iter().position(|error| !matches!(error, WireError::Connect { .. }));
+        if errors.len() == 1 || telling.is_some() {
+            return errors.swap_remove(telling.unwrap_or(0));
+        }
+        let why = errors.iter().map(WireError::to_string).collect::<Vec<_>>().join("; ");
+        WireError::Connect { address: self.options().addresses.join(","), why }
     }
 
     /// A connection to any broker: one that is open, or the first of all addresses that answers.
@@ -97,12 +115,8 @@ impl Cluster {
         if let Some(connection) = open {
             return Ok(connection);
         }
-        let mut addresses: Vec<String> = self.known().brokers.values().cloned().collect();
-        addresses.extend(self.options().addresses.iter().cloned());
-        let mut seen = BTreeSet::new();
-        addresses.retain(|address| seen.insert(address.clone()));
         let mut attempts: FuturesUnordered<_> = (0..)
-            .zip(addresses)
+            .zip(self.addresses())
             .map(|(turn, address)| {
                 let (link, setup) = (self.link(&address), self.setup.clone());
                 async move {
@@ -118,13 +132,7 @@ impl Cluster {
                 Err(error) => errors.push(error),
             }
         }
-        // What somebody has to repair says more than who is away.
-        let telling = errors.iter().position(|error| !matches!(error, WireError::Connect { .. }));
-        if errors.len() == 1 || telling.is_some() {
-            return Err(errors.swap_remove(telling.unwrap_or(0)));
-        }
-        let why = errors.iter().map(WireError::to_string).collect::<Vec<_>>().join("; ");
-        Err(WireError::Connect { address: self.options().addresses.join(","), why })
+        Err(self.nobody(errors))
     }
 
     /// The connection to one broker.

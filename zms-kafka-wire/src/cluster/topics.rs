@@ -9,10 +9,13 @@ use tokio::time::Instant;
 
 use super::{Cluster, text};
 use crate::error::moved;
-use crate::{Code, WireError};
+use crate::{Assignment, Code, Connection, WireError};
 
 /// Offsets of one topic: partition → one for each time that was asked for, or why it is not known.
 pub type Offsets = BTreeMap<i32, Result<Vec<i64>, WireError>>;
+
+/// Topic → partition → what is known of it.
+pub type ByTopic<T> = BTreeMap<String, BTreeMap<i32, T>>;
 
 macro_rules! on_controller {
     ($($(#[$about:meta])* $method:ident($request:ident) -> $response:ident, codes: $items:ident;)*) => {
@@ -115,20 +118,35 @@ impl Cluster {
         time: i64,
     ) -> Result<Offset, WireError> {
         let connection = self.broker(leader).await?;
-        let one = |id: &i32| {
-            ListOffsetsPartition::default().with_partition_index(*id).with_current_leader_epoch(-1).with_timestamp(time)
-        };
-        let asked = ListOffsetsTopic::default()
-            .with_name(m::TopicName(text(topic)))
-            .with_partitions(partitions.iter().map(one).collect());
-        let request = m::ListOffsetsRequest::default().with_replica_id(m::BrokerId(-1)).with_topics(vec![asked]);
-        let answer = self.settle(&connection, connection.list_offsets(&request).await)?;
-        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        let offset = |partition: &m::list_offsets_response::ListOffsetsPartitionResponse| {
-            WireError::check(LIST, partition.error_code, None).map(|()| partition.offset)
-        };
-        Ok(partitions.map(|partition| (partition.partition_index, offset(partition))).collect())
+        let asked = Assignment::from([(topic.to_owned(), partitions.iter().copied().collect())]);
+        let answer = self.settle(&connection, offsets(&connection, &asked, time).await)?;
+        Ok(answer.into_values().next().unwrap_or_default())
     }
+}
+
+/// Offsets of partitions that this broker leads, at one time.
+pub(super) async fn offsets(
+    leader: &Connection,
+    asked: &Assignment,
+    time: i64,
+) -> Result<ByTopic<Result<i64, WireError>>, WireError> {
+    let one =
+        |id: &i32| ListOffsetsPartition::default().with_partition_index(*id).with_current_leader_epoch(-1).with_timestamp(time);
+    let topic = |(name, partitions): (&String, &Vec<i32>)| {
+        ListOffsetsTopic::default().with_name(m::TopicName(text(name))).with_partitions(partitions.iter().map(one).collect())
+    };
+    let topics = asked.iter().map(topic).collect();
+    let request = m::ListOffsetsRequest::default().with_replica_id(m::BrokerId(-1)).with_topics(topics);
+    let answer = leader.list_offsets(&request).await?;
+    let mut found = ByTopic::new();
+    for topic in &answer.topics {
+        let offsets = topic.partitions.iter().map(|partition| {
+            let offset = WireError::check(LIST, partition.error_code, None).map(|()| partition.offset);
+            (partition.partition_index, offset)
+        });
+        found.entry(topic.name.to_string()).or_insert_with(BTreeMap::new).extend(offsets);
+    }
+    Ok(found)
 }
 
 type Offset = BTreeMap<i32, Result<i64, WireError>>;

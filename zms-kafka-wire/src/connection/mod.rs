@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::WireError;
 use crate::options::{Options, Setup, split};
+pub(crate) use pipe::Counters;
 use pipe::Pipe;
 pub use pipe::Traffic;
 
@@ -67,11 +68,11 @@ impl Connection {
         let tcp = TcpStream::connect((host, port)).await.map_err(|error| failed(error.to_string()))?;
         tcp.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
         let mut connection = match &setup.tls {
-            None => Self::over(address, tcp, &setup.options),
+            None => Self::over(address, tcp, setup),
             Some(tls) => {
                 let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
                 let stream = tls.connect(name, tcp).await.map_err(|error| tls_error(address, &error))?;
-                Self::over(address, stream, &setup.options)
+                Self::over(address, stream, setup)
             }
         };
         connection.negotiate().await?;
@@ -82,13 +83,14 @@ impl Connection {
         Ok(connection)
     }
 
-    fn over<S: AsyncRead + AsyncWrite + Send + 'static>(address: &str, stream: S, options: &Options) -> Self {
+    fn over<S: AsyncRead + AsyncWrite + Send + 'static>(address: &str, stream: S, setup: &Setup) -> Self {
+        let options = &setup.options;
         Self {
             address: address.to_owned(),
             client_id: StrBytes::from_string(options.client_id.clone()),
             deadline: options.connect_deadline,
             versions: HashMap::new(),
-            pipe: Pipe::new(stream, options.max_frame),
+            pipe: Pipe::new(stream, options.max_frame, setup.traffic.clone()),
             good_until: None,
         }
     }

@@ -13,13 +13,34 @@ use tokio::task::JoinHandle;
 /// Requests that wait to be written; more callers than that wait in line.
 const QUEUE: usize = 64;
 
-/// Counts of a connection.
+/// Counts of a connection, or of all connections to a cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Requests sent.
     pub requests: u64,
     /// Bytes received, with lengths.
     pub bytes: u64,
+}
+
+/// Counts that several tasks add to.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counters {
+    pub fn read(&self) -> Traffic {
+        Traffic { requests: self.requests.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+
+    fn sent(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn received(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 /// Why there is no answer.
@@ -39,8 +60,9 @@ pub(super) struct Pipe {
 struct Shared {
     waiting: Mutex<Waiting>,
     next_id: AtomicI32,
-    requests: AtomicU64,
-    bytes: AtomicU64,
+    own: Counters,
+    /// Of all connections to the same cluster, closed ones too.
+    all: Arc<Counters>,
 }
 
 /// Who waits for which answer; the reason, once there will be no more.
@@ -77,14 +99,14 @@ impl Drop for Wait<'_> {
 }
 
 impl Pipe {
-    pub fn new<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, max_frame: usize) -> Self {
+    pub fn new<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, max_frame: usize, all: Arc<Counters>) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let (frames, queue) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             waiting: Mutex::new(Ok(HashMap::new())),
             next_id: AtomicI32::new(1),
-            requests: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            own: Counters::default(),
+            all,
         });
         let tasks = [tokio::spawn(write(writer, queue, shared.clone())), tokio::spawn(read(reader, shared.clone(), max_frame))];
         Self { frames, shared, tasks }
@@ -95,8 +117,7 @@ impl Pipe {
     }
 
     pub fn traffic(&self) -> Traffic {
-        let (requests, bytes) = (&self.shared.requests, &self.shared.bytes);
-        Traffic { requests: requests.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) }
+        self.shared.own.read()
     }
 
     pub fn next_id(&self) -> i32 {
@@ -116,7 +137,8 @@ impl Pipe {
         let done = async {
             let closed = || Failure::Lost("it was closed".to_owned());
             self.frames.send(frame.freeze()).await.map_err(|_| closed())?;
-            self.shared.requests.fetch_add(1, Ordering::Relaxed);
+            self.shared.own.sent();
+            self.shared.all.sent();
             answer.await.map_err(|_| closed())?
         };
         tokio::time::timeout(deadline, done).await.unwrap_or(Err(Failure::Silent))
@@ -172,7 +194,8 @@ async fn read_frame(mut reader: impl AsyncRead + Unpin, max_frame: usize) -> Res
 
 /// Gives an answer to whoever waits for it.
 fn deliver(shared: &Shared, frame: Bytes) -> Result<(), Failure> {
-    shared.bytes.fetch_add(frame.len() as u64 + 4, Ordering::Relaxed);
+    shared.own.received(frame.len() + 4);
+    shared.all.received(frame.len() + 4);
     let id = (&frame[..]).get_i32();
     let caller = match &mut *shared.waiting() {
         Ok(callers) => callers.remove(&id),

@@ -29,8 +29,13 @@ fn topic_of<'a>(state: &'a State, name: &PhysicalName) -> Result<&'a TopicState,
 }
 
 impl FakeCluster {
-    fn read<T>(&self, read: impl FnOnce(&State) -> Result<T, BrokerError>) -> Result<T, BrokerError> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&State) -> Result<T, BrokerError>) -> Result<T, BrokerError> {
         self.look(|state| if state.cut { Err(self.unreachable()) } else { read(state) })
+    }
+
+    pub(super) fn view_of(&self, state: &State) -> ClusterView {
+        let controller = state.brokers.first().map(|broker| broker.id);
+        ClusterView { id: format!("fake-{}", self.name), controller, brokers: state.brokers.clone() }
     }
 
     fn write<T>(&self, write: impl FnOnce(&mut State) -> Result<T, BrokerError>) -> Result<T, BrokerError> {
@@ -46,7 +51,7 @@ impl State {
     }
 }
 
-fn view(name: &PhysicalName, topic: &TopicState) -> Topic {
+pub(super) fn view(name: &PhysicalName, topic: &TopicState) -> Topic {
     let partitions = (0..).zip(&topic.partitions).map(|(id, partition)| {
         let PartitionState { leader, replicas, isr, .. } = partition;
         Partition { id, leader: *leader, replicas: replicas.clone(), isr: isr.clone() }
@@ -54,7 +59,14 @@ fn view(name: &PhysicalName, topic: &TopicState) -> Topic {
     Topic { name: name.clone(), internal: name.as_str().starts_with("__"), partitions: partitions.collect() }
 }
 
-fn summary(name: &PhysicalName, group: Option<&Members>) -> GroupSummary {
+/// Ends of partitions whose leader speaks.
+pub(super) fn ends(topic: &TopicState, speaks: impl Fn(i32) -> bool) -> Ends {
+    let range = |partition: &PartitionState| Range { start: partition.start, end: partition.end() };
+    let known = |partition: &PartitionState| partition.leader.filter(|leader| speaks(*leader)).map(|_| range(partition));
+    (0..).zip(&topic.partitions).map(|(id, partition)| (id, known(partition))).collect()
+}
+
+pub(super) fn summary(name: &PhysicalName, group: Option<&Members>) -> GroupSummary {
     let state = match group {
         None => GroupState::Dead,
         Some(group) if group.members.is_empty() => GroupState::Empty,
@@ -97,10 +109,7 @@ fn no_members(name: &PhysicalName, group: &Members) -> Result<(), BrokerError> {
 #[async_trait]
 impl ClusterAdmin for FakeCluster {
     async fn describe(&self) -> Result<ClusterView, BrokerError> {
-        self.read(|state| {
-            let controller = state.brokers.first().map(|broker| broker.id);
-            Ok(ClusterView { id: format!("fake-{}", self.name), controller, brokers: state.brokers.clone() })
-        })
+        self.read(|state| Ok(self.view_of(state)))
     }
 
     async fn topics(&self) -> Result<Vec<Topic>, BrokerError> {
@@ -112,11 +121,7 @@ impl ClusterAdmin for FakeCluster {
     }
 
     async fn ends(&self, name: &PhysicalName) -> Result<Ends, BrokerError> {
-        self.read(|state| {
-            let partitions = (0..).zip(&topic_of(state, name)?.partitions);
-            let range = |partition: &PartitionState| Range { start: partition.start, end: partition.end() };
-            Ok(partitions.map(|(id, partition)| (id, partition.leader.map(|_| range(partition)))).collect())
-        })
+        self.read(|state| Ok(ends(topic_of(state, name)?, |_| true)))
     }
 
     async fn topic_config(&self, name: &PhysicalName) -> Result<BTreeMap<String, Setting>, BrokerError> {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod clients;
+mod scraper;
 mod state;
 
 pub use state::FakeCluster;

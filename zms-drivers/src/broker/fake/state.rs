@@ -1,6 +1,6 @@
 //! What a cluster in memory is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(super) struct State {
     /// Nobody is reached while it is set.
     pub cut: bool,
     pub brokers: Vec<Broker>,
+    /// Brokers that do not answer scrapers.
+    pub silent: BTreeSet<i32>,
     pub topics: BTreeMap<PhysicalName, TopicState>,
     pub groups: BTreeMap<PhysicalName, GroupState>,
     /// Ids of members made so far.
@@ -95,6 +97,14 @@ impl FakeCluster {
     /// It is reached again.
     pub fn heal(&self) {
         self.change(|state| state.cut = false);
+    }
+
+    /// From now on this broker answers no scraper, or does again. Clients and operators do not notice.
+    pub fn silence(&self, broker: i32, silent: bool) {
+        self.change(|state| {
+            state.silent.remove(&broker);
+            state.silent.extend(silent.then_some(broker));
+        });
     }
 
     /// A topic with so many partitions, replicated to one broker; nothing happens if it is there.

@@ -7,7 +7,7 @@ use crate::broker::BrokerError;
 
 impl KafkaAdmin {
     /// `what`: the thing that was asked for, like `topic orders`.
-    pub(super) fn classify(&self, what: &str, error: WireError) -> BrokerError {
+    pub(in crate::kafka) fn classify(&self, what: &str, error: WireError) -> BrokerError {
         let (cluster, what, why) = (self.name.clone(), what.to_owned(), error.to_string());
         match error {
             WireError::Connect { .. } => BrokerError::Unreachable { cluster, why },

@@ -23,12 +23,23 @@ fn named(name: &PhysicalName) -> String {
 }
 
 /// Topics whose names this program has no type for are left out: no topic of Kafka is among them.
-fn by_topic<T>(topics: BTreeMap<String, T>) -> BTreeMap<PhysicalName, T> {
+pub(in crate::kafka) fn by_topic<T>(topics: BTreeMap<String, T>) -> BTreeMap<PhysicalName, T> {
     topics.into_iter().filter_map(|(name, value)| Some((PhysicalName::new(name).ok()?, value))).collect()
 }
 
 fn member(found: WireMember) -> Member {
     Member { id: found.id, client_id: found.client_id, host: found.host, assigned: by_topic(found.assigned) }
+}
+
+/// `None` for a name that this program has no type for.
+pub(in crate::kafka) fn summary(group: Listed) -> Option<GroupSummary> {
+    match PhysicalName::new(group.name) {
+        Ok(name) => Some(GroupSummary { name, state: state(&group.state), protocol: group.kind }),
+        Err(error) => {
+            tracing::debug!(%error, "left a group out whose name cannot be shown");
+            None
+        }
+    }
 }
 
 fn dead(name: &PhysicalName) -> Group {
@@ -41,13 +52,6 @@ impl KafkaAdmin {
     }
 
     pub(super) async fn all_groups(&self) -> Result<Vec<GroupSummary>, BrokerError> {
-        let summary = |group: Listed| match PhysicalName::new(group.name.clone()) {
-            Ok(name) => Some(GroupSummary { name, state: state(&group.state), protocol: group.kind }),
-            Err(error) => {
-                tracing::debug!(%error, "left a group out whose name cannot be shown");
-                None
-            }
-        };
         let mut groups: Vec<GroupSummary> = self.list().await?.into_iter().filter_map(summary).collect();
         groups.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         // While a coordinator moves, both may name its groups.

@@ -20,8 +20,8 @@ const TOPIC: i8 = 2;
 /// Kafka's number for settings that were made for one topic.
 const OWN: i8 = 1;
 /// Kafka's times for the two ends of a log.
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
+pub(in crate::kafka) const EARLIEST: i64 = -2;
+pub(in crate::kafka) const LATEST: i64 = -1;
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -36,7 +36,7 @@ fn named(name: &PhysicalName) -> String {
 }
 
 /// `None` for a name that this program has no type for, and for a topic that goes at this moment.
-fn read(found: &MetadataResponseTopic) -> Option<Topic> {
+pub(in crate::kafka) fn read(found: &MetadataResponseTopic) -> Option<Topic> {
     let name = PhysicalName::new(found.name.as_ref()?.as_str()).ok()?;
     let partition = |found: &MetadataResponsePartition| Partition {
         id: found.partition_index,

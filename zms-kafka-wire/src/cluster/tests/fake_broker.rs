@@ -8,13 +8,18 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request: which one, in which version.
+/// A request: which one, in which version, and its body.
 pub struct Asked {
     pub key: ApiKey,
     pub version: i16,
+    body: Bytes,
 }
 
 impl Asked {
+    pub fn read<R: Decodable>(&self) -> R {
+        R::decode(&mut self.body.clone(), self.version).unwrap()
+    }
+
     /// An answer, as it goes over the wire.
     pub fn answer(&self, answer: &impl Encodable) -> Option<Bytes> {
         let mut body = BytesMut::new();
@@ -56,7 +61,7 @@ async fn serve(mut stream: TcpStream, says: &(dyn Fn(&Asked) -> Option<Bytes> + 
         let key = ApiKey::try_from((&body[..]).get_i16()).unwrap();
         let version = (&body[2..]).get_i16();
         let header = RequestHeader::decode(&mut body, key.request_header_version(version)).unwrap();
-        let Some(said) = says(&Asked { key, version }) else { continue };
+        let Some(said) = says(&Asked { key, version, body }) else { continue };
         let mut answer = BytesMut::new();
         answer.put_i32(0);
         let id = ResponseHeader::default().with_correlation_id(header.correlation_id);
