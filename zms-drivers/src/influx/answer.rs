@@ -28,7 +28,7 @@ pub(super) struct Row {
     #[serde(default)]
     pub values: Vec<Vec<Value>>,
     #[serde(default)]
-    partial: bool,
+    pub partial: bool,
 }
 
 impl Row {
