@@ -54,7 +54,7 @@ impl Admin {
     }
 
     async fn policies(&self, database: &str) -> Result<BTreeMap<String, Policy>, MetricError> {
-        let statement = format!("show retention policies on {}", quoted_database(database)?);
+        let statement = format!("show retention policies on {}", quote::database(database)?);
         let rows = self.run(&format!("list the retentions of database {database:?}"), &statement).await?;
         let policy = |record: BTreeMap<&str, &Value>| {
             let length = |column| hours(record.get(column)?.as_str()?);
@@ -65,7 +65,7 @@ impl Admin {
     }
 
     async fn make_administrator(&self) -> Result<(), MetricError> {
-        let (user, password) = (quoted_user(&self.user)?, quote::text("a password", &self.password)?);
+        let (user, password) = (quote::user(&self.user)?, quote::password(&self.password)?);
         let statement = format!("create user {user} with password {password} with all privileges");
         let made = self.run(&format!("make the first administrator {:?}", self.user), &statement).await;
         match made {
@@ -86,7 +86,7 @@ impl Admin {
 
     /// Takes away what a user may do but for one database, and the rights of an administrator.
     async fn revoke_others(&self, user: &str, administers: bool, database: &str) -> Result<(), MetricError> {
-        let (what, quoted) = (format!("take rights from user {user:?}"), quoted_user(user)?);
+        let (what, quoted) = (format!("take rights from user {user:?}"), quote::user(user)?);
         if administers {
             self.run(&what, &format!("revoke all privileges from {quoted}")).await?;
         }
@@ -94,7 +94,7 @@ impl Admin {
         let grant = |record: BTreeMap<&str, &Value>| Some((text(&record, "database")?, text(&record, "privilege")?));
         for (other, privilege) in rows.iter().flat_map(Row::records).filter_map(grant) {
             if other != database && privilege != "NO PRIVILEGES" {
-                let other = quoted_database(&other)?;
+                let other = quote::database(&other)?;
                 self.run(&what, &format!("revoke all privileges on {other} from {quoted}")).await?;
             }
         }
@@ -105,6 +105,8 @@ impl Admin {
 #[async_trait]
 impl MetricAdmin for Admin {
     async fn ensure_administrator(&self) -> Result<(), MetricError> {
+        quote::user(&self.user)?;
+        quote::password(&self.password)?;
         match self.users().await {
             Ok(users) if users.is_empty() => self.make_administrator().await,
             Ok(_) => self.check_administrator().await,
@@ -115,7 +117,7 @@ impl MetricAdmin for Admin {
     }
 
     async fn ensure_database(&self, database: &str) -> Result<(), MetricError> {
-        let (what, quoted) = (format!("make database {database:?}"), quoted_database(database)?);
+        let (what, quoted) = (format!("make database {database:?}"), quote::database(database)?);
         let there = match self.policies(database).await {
             Err(MetricError::Missing { .. }) => {
                 let lengths = lengths(DEFAULT);
@@ -143,8 +145,8 @@ impl MetricAdmin for Admin {
         if user == self.user {
             return Err(MetricError::Refused { why: format!("user {user:?} is the administrator; another name would be right") });
         }
-        let (name, secret) = (quoted_user(user)?, quote::text("a password", password)?);
-        let quoted_database = quoted_database(database)?;
+        let (name, secret) = (quote::user(user)?, quote::password(password)?);
+        let there = quote::database(database)?;
         let known = self.users().await?.get(user).copied();
         let statement = match known {
             Some(_) => format!("set password for {name} = {secret}"),
@@ -159,20 +161,8 @@ impl MetricAdmin for Admin {
             Right::Write => "write",
         };
         let what = format!("let user {user:?} {right} database {database:?}");
-        self.run(&what, &format!("grant {right} on {quoted_database} to {name}")).await.map(drop)
+        self.run(&what, &format!("grant {right} on {there} to {name}")).await.map(drop)
     }
-}
-
-fn quoted_database(name: &str) -> Result<String, MetricError> {
-    quote::name("a database's name", name)
-}
-
-fn quoted_user(name: &str) -> Result<String, MetricError> {
-    // HTTP ends a user's name at the first one.
-    if name.contains(':') {
-        return Err(MetricError::Refused { why: format!("user {name:?}: a user's name has no colon") });
-    }
-    quote::name("a user's name", name)
 }
 
 fn lengths(retention: Retention) -> String {
@@ -199,11 +189,5 @@ mod tests {
             assert_eq!(hours(other), None, "{other}");
         }
         assert_eq!(lengths(Retention::H1), "duration 17520h replication 1 shard duration 720h");
-    }
-
-    #[test]
-    fn a_user_with_a_colon_could_never_come_in() {
-        assert!(quoted_user("a:b").is_err());
-        assert_eq!(quoted_user("a b").unwrap(), "\"a b\"");
     }
 }

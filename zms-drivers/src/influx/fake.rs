@@ -183,8 +183,8 @@ impl MetricStore for Client {
 #[async_trait]
 impl MetricAdmin for Client {
     async fn ensure_administrator(&self) -> Result<(), MetricError> {
-        quote::name("a user's name", &self.user)?;
-        quote::text("a password", &self.password)?;
+        quote::user(&self.user)?;
+        quote::password(&self.password)?;
         let mut state = self.state()?;
         if state.users.is_empty() {
             state.users.insert(self.user.clone(), User { administers: true, ..User::with(&self.password) });
@@ -194,14 +194,15 @@ impl MetricAdmin for Client {
     }
 
     async fn ensure_database(&self, database: &str) -> Result<(), MetricError> {
-        quote::name("a database's name", database)?;
+        quote::database(database)?;
         self.state_of_administrator("make a database")?.ensure_database(database);
         Ok(())
     }
 
     async fn ensure_user(&self, user: &str, password: &str, database: &str, right: Right) -> Result<(), MetricError> {
-        quote::name("a user's name", user)?;
-        quote::text("a password", password)?;
+        quote::user(user)?;
+        quote::password(password)?;
+        quote::database(database)?;
         if user == self.user {
             return Err(MetricError::Refused { why: format!("user {user:?} is the administrator") });
         }
