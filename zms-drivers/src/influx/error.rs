@@ -61,4 +61,29 @@ impl MetricError {
     pub const fn is_passing(&self) -> bool {
         matches!(self, Self::Passing { .. } | Self::Away { .. })
     }
+
+    /// The same without a secret that a server, or what stands before it, repeats.
+    pub(super) fn without(mut self, secret: &str) -> Self {
+        let said = match &mut self {
+            Self::Partial { why, .. } | Self::Refused { why } | Self::Denied { why, .. } | Self::Passing { why, .. } => why,
+            Self::Away { why } | Self::Answer { why } | Self::Missing { what: why } => why,
+            Self::TooLarge => return self,
+        };
+        if !secret.is_empty() && said.contains(secret) {
+            *said = said.replace(secret, "…");
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_secret_is_taken_out() {
+        let error = MetricError::Refused { why: "no password 'geheim' here".to_owned() };
+        assert_eq!(error.clone().without("geheim").to_string(), "refused: no password '…' here");
+        assert_eq!(error.clone().without(""), error);
+    }
 }
