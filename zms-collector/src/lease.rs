@@ -130,9 +130,12 @@ impl Lead {
     /// Keeps it; ends when another one leads, or when `stop` says so and it was given back.
     pub async fn keep(mut self, store: &Arc<dyn MetaStore>, mut stop: watch::Receiver<bool>) {
         loop {
-            tokio::select! {
-                () = sleep(self.pace.beat) => {}
-                _ = stop.wait_for(|stop| *stop) => return self.give_back(store.as_ref()).await,
+            let ending = tokio::select! {
+                () = sleep(self.pace.beat) => false,
+                _ = stop.wait_for(|stop| *stop) => true,
+            };
+            if ending {
+                return self.give_back(store.as_ref()).await;
             }
             let next = Held { beat: self.held.beat + 1, ..self.held.clone() };
             match store.apply(&[next.change(self.version)]).await {

@@ -193,7 +193,7 @@ async fn measure(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
-    metrics::histogram!("zms_portal_request_seconds", "method" => method.to_string(), "route" => route, "status" => status)
+    ::metrics::histogram!("zms_portal_request_seconds", "method" => method.to_string(), "route" => route, "status" => status)
         .record(begun.elapsed().as_secs_f64());
     response
 }

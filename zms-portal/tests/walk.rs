@@ -6,6 +6,8 @@
 
 #[path = "walk/browser.rs"]
 mod browser;
+#[path = "walk/figures.rs"]
+mod figures;
 #[path = "walk/stage.rs"]
 mod stage;
 
@@ -55,7 +57,7 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
     println!("walk: the host was online {:.1} s after the line was run", begun.elapsed().as_secs_f32());
     browser.picture("hosts").await;
 
-    for kind in ["zookeeper", "influxdb", "kafka"] {
+    for kind in ["zookeeper", "influxdb", "kafka", "collector"] {
         let begun = Instant::now();
         install(&browser, &stage, kind).await;
         println!("walk: {kind} was healthy {:.1} s after the click", begun.elapsed().as_secs_f32());
@@ -69,8 +71,12 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
 
     a_topic_for_an_application(&browser, &stage).await;
     let sender = stage.send("20", &[]);
+    figures::of_a_topic(&browser, &stage).await;
+    figures::of_a_group_whose_consumer_is_stopped(&browser, &stage).await;
     killed_one_at_a_time(&browser, &stage).await;
+    figures::of_a_collector_that_is_killed(&browser, &stage).await;
     let said = sender.end();
+    figures::add_up(&stage, 500 + said_sent(&said)).await;
     assert!(
         said.contains(", failed 0,") && said.contains("closed, 0 given up"),
         "no send failed while everything was killed once:\n{said}"
@@ -112,6 +118,12 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
         assert!(wide.as_i64().unwrap() <= 0, "/{path} is {wide} px wider than a phone");
     }
     browser.page.clone().close().await.unwrap();
+}
+
+/// How many messages an example says that it sent.
+fn said_sent(said: &str) -> u64 {
+    let last = said.lines().rev().find_map(|line| line.split_once("sent ")?.1.split(',').next()?.parse().ok());
+    last.unwrap_or_else(|| panic!("it does not say how many it sent:\n{said}"))
 }
 
 async fn sign_up(browser: &Browser) {
@@ -201,7 +213,7 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
 /// kill -9 of portal, agent and supervisord, one after the other: nothing of what runs is touched or started twice.
 async fn killed_one_at_a_time(browser: &Browser, stage: &Stage) {
     let before = stage.instances();
-    assert_eq!(before.len(), 3, "{before:?}");
+    assert_eq!(before.len(), 4, "{before:?}");
     for victim in ["supervisord", "zms-agent", "zms-portal"] {
         stage.kill_9(victim);
         stage.until(&format!("{victim} is back"), || stage.runs(victim));
@@ -209,7 +221,7 @@ async fn killed_one_at_a_time(browser: &Browser, stage: &Stage) {
     }
     browser.open(&format!("{}/e/dev/services", stage.url)).await;
     let end = Instant::now() + Duration::from_secs(40);
-    while browser.count(".chip-healthy").await < 3 {
+    while browser.count(".chip-healthy").await < 4 {
         assert!(Instant::now() < end, "not all are healthy again:\n{}", browser.text().await);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

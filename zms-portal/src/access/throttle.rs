@@ -76,7 +76,7 @@ impl Throttle {
         sqlx::query("delete from sign_in_failures where at <= $1").bind(now_ms - WINDOW_MS).execute(&mut **tx).await?;
         let address = self.subject("address", &network(address));
         if failures(tx, &address, now_ms - ADDRESS_WINDOW_MS).await?.0 >= ADDRESS_FAILURES {
-            metrics::counter!("zms_portal_sign_in_refused_total", "why" => "address").increment(1);
+            ::metrics::counter!("zms_portal_sign_in_refused_total", "why" => "address").increment(1);
             return Ok(Verdict::Address);
         }
         count(tx, &address, now_ms).await?;
@@ -84,7 +84,7 @@ impl Throttle {
         if let Some(account) = &account {
             let (failed, last) = failures(tx, account, now_ms - WINDOW_MS).await?;
             if now_ms < last + wait_ms(failed) {
-                metrics::counter!("zms_portal_sign_in_refused_total", "why" => "account").increment(1);
+                ::metrics::counter!("zms_portal_sign_in_refused_total", "why" => "account").increment(1);
                 return Ok(Verdict::Account);
             }
             count(tx, account, now_ms).await?;

@@ -15,6 +15,7 @@ use crate::access::{Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::web::Steps;
 use crate::error::{Error, Result};
+use crate::metrics::{Chart, ChartView, RangeQuery};
 use crate::services::kind_icon;
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
@@ -99,9 +100,16 @@ struct OnePage {
     cluster: Cluster,
     live: std::result::Result<Live, String>,
     steps: Option<Steps>,
+    charts: ChartView,
 }
 
-async fn one(chrome: Chrome, user: User, State(app): State<App>, Path((_, name)): Path<(String, String)>) -> Result<Response> {
+async fn one(
+    chrome: Chrome,
+    user: User,
+    State(app): State<App>,
+    Path((_, name)): Path<(String, String)>,
+    Query(query): Query<RangeQuery>,
+) -> Result<Response> {
     user.require(Role::Viewer)?;
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let cluster = super::find(&app.db, &environment.id, &name).await?;
@@ -110,7 +118,9 @@ async fn one(chrome: Chrome, user: User, State(app): State<App>, Path((_, name))
     let live = live.map_or_else(|_| late(), |said| said.map_err(|error| error.to_string()));
     let flows = app.engine.of_subject(Some(&environment.id), &subject(&cluster.name)).await?;
     let steps = flows.into_iter().next().map(|flow| Steps::of(&app.engine, flow, chrome.m, now_ms()));
-    web::page(OnePage { env: environment.name, chrome, cluster, live, steps })
+    let (shown, subject) = ([Chart::ClusterRate, Chart::ClusterBytes, Chart::ClusterRequests], [("cluster", cluster.name.as_str())]);
+    let charts = ChartView::new(chrome.m, (&environment.name, &chrome.path), &query.range, &shown, &subject);
+    web::page(OnePage { env: environment.name, chrome, cluster, live, steps, charts })
 }
 
 async fn look(app: &App, cluster: &Cluster) -> std::result::Result<Live, BrokerError> {

@@ -24,7 +24,7 @@ pub use snapshots::{Snapshots, Told};
 pub use store::Stores;
 pub use chart::Chart;
 pub use store::keep;
-pub use view::ChartView;
+pub use view::{ChartView, RangeQuery};
 
 /// Time between two ticks of a collector, seconds.
 pub const TICK_S: u32 = 10;

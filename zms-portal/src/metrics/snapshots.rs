@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use zms_core::collect::{Snapshot, TopicFigures};
+use zms_core::collect::Snapshot;
 
 use super::TICK_S;
 
@@ -38,9 +38,19 @@ impl Told {
         now_ms - self.at_ms > SILENT_MS
     }
 
-    /// Figures of a topic.
-    pub fn topic(&self, cluster: &str, topic: &str) -> Option<&TopicFigures> {
-        self.snapshot.topics.iter().find(|found| found.cluster.as_str() == cluster && found.topic.as_str() == topic)
+    /// Messages a second by cluster and topic, where they are known.
+    pub fn rates(&self) -> impl Iterator<Item = ((&str, &str), f64)> {
+        self.snapshot.topics.iter().filter_map(|topic| Some(((topic.cluster.as_str(), topic.topic.as_str()), topic.rate_in?)))
+    }
+
+    /// Lag by group, over all of its topics; `None` where one of them is not known.
+    pub fn lags(&self) -> BTreeMap<&str, Option<i64>> {
+        let mut lags: BTreeMap<&str, Option<i64>> = BTreeMap::new();
+        for group in &self.snapshot.groups {
+            let lag = lags.entry(group.group.as_str()).or_insert(Some(0));
+            *lag = lag.zip(group.lag).map(|(sum, lag)| sum + lag);
+        }
+        lags
     }
 }
 

@@ -1,11 +1,20 @@
 //! Charts on a page.
 
 use askama::Template;
+use serde::Deserialize;
 
 use super::api::RANGES;
-use super::chart::{Chart, Subject};
+use super::chart::Chart;
 use crate::web::form::encode;
 use crate::web::messages::Messages;
+
+/// The range of a page's charts, from its address.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RangeQuery {
+    /// One of the ranges by name.
+    pub range: String,
+}
 
 /// Some charts side by side with a choice of their range, which stands in the page's address. A page shows it as `{{ charts|safe }}`.
 #[derive(Template)]
@@ -49,6 +58,5 @@ mod tests {
             &[("cluster", "a&b=c"), ("topic", "x")],
         );
         assert_eq!(view.charts[0].2, "/api/v1/environments/dev/charts/topic-rate?range=1h&cluster=a%26b%3Dc&topic=x");
-        assert!(Subject { topic: "x".to_owned(), ..Subject::default() }.of("topic").is_some());
     }
 }

@@ -140,9 +140,13 @@ impl Performer {
                 return Ok(Outcome::Again { after_ms: LOOK_AGAIN_MS, why });
             }
         }
-        let hosts = store::delete(&mut tx, service).await?;
+        let kind = store::kind_of(&mut tx, service).await?;
+        let mut hosts = store::delete(&mut tx, service).await?;
         for host in &hosts {
             hosts::set_desired(&mut tx, &self.0, host).await?;
+        }
+        if let Some((_, _, environment_id)) = kind.filter(|(kind, _, _)| kind == "collector") {
+            hosts = hosts::set_desired_of_environment(&mut tx, &self.0, &environment_id).await?;
         }
         tx.commit().await?;
         for host in &hosts {

@@ -6,6 +6,7 @@
 mod api;
 mod look;
 mod store;
+mod users;
 mod web;
 
 use std::collections::BTreeMap;

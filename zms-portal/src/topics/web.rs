@@ -1,32 +1,29 @@
 //! Pages of topics.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use askama::Template;
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use zms_core::metadata::Presence;
-use zms_core::metadata::path::Path as Znode;
 
-use super::{Live, State, Topic};
+use super::{Live, State, Topic, users};
 use crate::access::{Role, User};
 use crate::app::{App, now_ms};
 use crate::clusters::{self, Cluster};
 use crate::engine::web::Steps;
+use crate::environments::Environment;
 use crate::error::{Error, Result};
 use crate::groups::{self, Group};
+use crate::metrics::{Chart, ChartView, RangeQuery, Told};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::list::{self, List, ListQuery};
 use crate::web::messages::Messages;
-use crate::web::{self, Path, Query, timestamp};
+use crate::web::{self, Path, Query, thousands, timestamp};
 
-/// A page waits no longer for the metadata.
-const DEADLINE: Duration = Duration::from_secs(4);
-const SORTED_BY: [&str; 6] = ["name", "cluster", "partitions", "owner", "state", "created"];
+const SORTED_BY: [&str; 7] = ["name", "cluster", "partitions", "rate", "owner", "state", "created"];
 const TABS: [&str; 5] = ["overview", "partitions", "groups", "clients", "history"];
 
 /// Pages.
@@ -35,11 +32,14 @@ pub fn pages() -> Router<App> {
         .route("/e/{env}/topics", get(all))
         .route("/e/{env}/topics/{name}", get(to_overview))
         .route("/e/{env}/topics/{name}/{tab}", get(one))
+        .route("/e/{env}/topics/{name}/clients/part", get(clients_part))
 }
 
 struct Row {
     topic: Topic,
     cluster: String,
+    /// Messages a second, as the collector last saw.
+    rate: Option<f64>,
 }
 
 #[derive(Template)]
@@ -56,7 +56,12 @@ async fn all(chrome: Chrome, user: User, Shared(app): Shared<App>, Query(query):
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let clusters = clusters::list(&app.db, &environment.id).await?;
     let names: BTreeMap<&str, &str> = clusters.iter().map(|cluster| (cluster.id.as_str(), cluster.name.as_str())).collect();
-    let row = |topic: Topic| Row { cluster: (*names.get(topic.cluster_id.as_str()).unwrap_or(&"")).to_owned(), topic };
+    let told = app.metrics.snapshots.fresh(&environment.id, now_ms());
+    let rates: BTreeMap<(&str, &str), f64> = told.iter().flat_map(Told::rates).collect();
+    let row = |topic: Topic| {
+        let cluster = (*names.get(topic.cluster_id.as_str()).unwrap_or(&"")).to_owned();
+        Row { rate: rates.get(&(cluster.as_str(), topic.name.as_str())).copied(), cluster, topic }
+    };
     let rows: Vec<Row> = super::list(&app.db, &environment.id).await?.into_iter().map(row).collect();
     let list = List::new(&query, &SORTED_BY);
     let searched = |row: &Row| {
@@ -67,6 +72,7 @@ async fn all(chrome: Chrome, user: User, Shared(app): Shared<App>, Query(query):
         match key {
             "cluster" => a.cluster.cmp(&b.cluster).then_with(by_name),
             "partitions" => a.topic.partitions.cmp(&b.topic.partitions).then_with(by_name),
+            "rate" => a.rate.unwrap_or(-1.0).total_cmp(&b.rate.unwrap_or(-1.0)).then_with(by_name),
             "owner" => a.topic.owner.cmp(&b.topic.owner).then_with(by_name),
             "state" => a.topic.state.as_str().cmp(b.topic.state.as_str()).then_with(by_name),
             "created" => a.topic.created_at.cmp(&b.topic.created_at).then_with(by_name),
@@ -74,14 +80,16 @@ async fn all(chrome: Chrome, user: User, Shared(app): Shared<App>, Query(query):
         }
     });
     if list.csv {
-        let mut text = list::csv_row(["name", "cluster", "partitions", "replicas", "owner", "state"]);
-        for Row { topic, cluster } in &rows.rows {
+        let mut text = list::csv_row(["name", "cluster", "partitions", "replicas", "rate_in", "owner", "state"]);
+        for Row { topic, cluster, rate } in &rows.rows {
+            let rate = rate.map(|rate| rate.to_string()).unwrap_or_default();
             let (partitions, replicas) = (topic.partitions.to_string(), topic.replicas.to_string());
             text.push_str(&list::csv_row([
                 topic.name.as_str(),
                 cluster,
                 &partitions,
                 &replicas,
+                &rate,
                 &topic.owner,
                 topic.state.as_str(),
             ]));
@@ -95,14 +103,21 @@ async fn to_overview(Path((env, name)): Path<(String, String)>) -> Response {
     Redirect::to(&Link::Topic(&env, &name, TABS[0]).to_string()).into_response()
 }
 
-/// An application that is connected.
-pub(crate) struct Client {
-    /// What it says of itself.
-    pub presence: Presence,
-    /// It sends to the topic.
-    pub sends: bool,
-    /// It consumes with one of these groups.
-    pub consumes: bool,
+/// Who sends and who consumes; refreshes itself.
+#[derive(Template)]
+#[template(path = "topics/clients_part.html")]
+struct ClientsPart {
+    m: Messages,
+    env: String,
+    topic: String,
+    said: std::result::Result<Vec<users::Client>, String>,
+}
+
+impl ClientsPart {
+    async fn load(app: &App, environment: &Environment, topic: &Topic, bound: &[Group], m: Messages) -> Self {
+        let said = users::of(app, &environment.id, topic, bound, now_ms()).await;
+        Self { m, env: environment.name.clone(), topic: topic.name.to_string(), said }
+    }
 }
 
 #[derive(Template)]
@@ -116,7 +131,8 @@ struct OnePage {
     bound: Vec<Group>,
     /// Where the tab needs it.
     live: Option<std::result::Result<Live, String>>,
-    clients: Option<std::result::Result<Vec<Client>, String>>,
+    clients: Option<ClientsPart>,
+    charts: Option<ChartView>,
     flows: Vec<Steps>,
 }
 
@@ -162,6 +178,7 @@ async fn one(
     user: User,
     Shared(app): Shared<App>,
     Path((_, name, tab)): Path<(String, String, String)>,
+    Query(query): Query<RangeQuery>,
 ) -> Result<Response> {
     user.require(Role::Viewer)?;
     let tab = TABS.into_iter().find(|known| *known == tab).ok_or(Error::NotFound)?;
@@ -174,39 +191,36 @@ async fn one(
         "overview" | "partitions" | "groups" => Some(super::live(&app, &cluster, &topic).await),
         _ => None,
     };
-    let clients = if tab == "clients" { Some(clients(&app, &environment.id, &topic, &bound).await) } else { None };
+    let mut clients = None;
+    if tab == "clients" {
+        clients = Some(ClientsPart::load(&app, &environment, &topic, &bound, chrome.m).await);
+    }
+    let subject = [("cluster", cluster.name.as_str()), ("topic", topic.name.as_str())];
+    let shown: &[Chart] = match tab {
+        "overview" => &[Chart::TopicRate, Chart::TopicLag],
+        "clients" => &[Chart::TopicSends, Chart::TopicLatency, Chart::TopicHandling],
+        _ => &[],
+    };
+    let charts = (!shown.is_empty()).then(|| ChartView::new(chrome.m, (&environment.name, &chrome.path), &query.range, shown, &subject));
     let mut flows = Vec::new();
     if tab == "history" {
         for flow in app.engine.of_subject(Some(&environment.id), &format!("topic/{}", topic.name)).await? {
             flows.push(Steps::of(&app.engine, flow, chrome.m, now_ms()));
         }
     }
-    web::page(OnePage { env: environment.name, chrome, tab, topic, cluster, bound, live, clients, flows })
+    web::page(OnePage { env: environment.name, chrome, tab, topic, cluster, bound, live, clients, charts, flows })
 }
 
-/// Who says that it uses the topic; a sentence when it cannot be read.
-async fn clients(app: &App, environment_id: &str, topic: &Topic, bound: &[Group]) -> std::result::Result<Vec<Client>, String> {
-    let store = app.metadata.store(environment_id).await.map_err(|error| match error {
-        Error::Unavailable(text) => text.say(Messages::ENGLISH),
-        other => format!("{other:?}"),
-    })?;
-    let mut tree = store.tree(&Znode::Clients.to_string());
-    let listed = tokio::time::timeout(DEADLINE, tree.wait_for(Option::is_some)).await;
-    let tree = match listed {
-        Ok(Ok(tree)) => tree.clone().unwrap_or_default(),
-        Ok(Err(_)) | Err(_) => return Err(format!("ZooKeeper did not answer within {} s", DEADLINE.as_secs())),
-    };
-    let name = topic.name.as_str();
-    let found = tree.iter().filter(|(_, node)| node.ephemeral).filter_map(|(_, node)| Presence::parse(&node.data).ok());
-    let mut clients: Vec<Client> = found
-        .map(|presence| Client {
-            sends: presence.topics.contains_key(name),
-            consumes: bound.iter().any(|group| presence.groups.contains_key(group.name.as_str())),
-            presence,
-        })
-        .filter(|client| client.sends || client.consumes)
-        .collect();
-    clients
-        .sort_by(|a, b| (&a.presence.application, a.presence.started_ms).cmp(&(&b.presence.application, b.presence.started_ms)));
-    Ok(clients)
+async fn clients_part(
+    chrome: Chrome,
+    user: User,
+    Shared(app): Shared<App>,
+    Path((_, name)): Path<(String, String)>,
+) -> Result<Response> {
+    user.require(Role::Viewer)?;
+    let environment = chrome.environment.ok_or(Error::NotFound)?;
+    let topic = super::find(&app.db, &environment.id, &name).await?;
+    let bound: Vec<Group> =
+        groups::list(&app.db, &environment.id).await?.into_iter().filter(|group| group.topics.contains(&topic.id)).collect();
+    web::page(ClientsPart::load(&app, &environment, &topic, &bound, chrome.m).await)
 }

@@ -63,6 +63,19 @@ pub fn see_other(link: impl std::fmt::Display) -> Response {
     Redirect::to(&link.to_string()).into_response()
 }
 
+/// A number of many digits as people read it: `12.3 k`. What is not known is no number, so it is not written by this.
+pub fn thousands(number: f64) -> String {
+    let (mut number, mut name) = (number, "");
+    for next in [" k", " M", " G"] {
+        if number.abs() < 1000.0 {
+            break;
+        }
+        (number, name) = (number / 1000.0, next);
+    }
+    let digits = if number.abs() >= 100.0 || number.fract() == 0.0 { 0 } else if number.abs() >= 10.0 { 1 } else { 2 };
+    format!("{number:.digits$}{name}")
+}
+
 /// A time for the element `<time datetime>`; the browser shows it in the reader's zone.
 pub fn timestamp(ms: i64) -> String {
     let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");

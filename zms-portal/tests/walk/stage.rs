@@ -12,6 +12,7 @@ pub struct Stage {
     port: u16,
     pub url: String,
     pub code: String,
+    cookie: std::sync::Mutex<String>,
 }
 
 impl Stage {
@@ -19,7 +20,7 @@ impl Stage {
     pub fn set() -> Self {
         let folder = tempfile::Builder::new().prefix("zms-walk-").tempdir().unwrap();
         let port = three_free_ports();
-        let mut stage = Self { folder, port, url: String::new(), code: String::new() };
+        let mut stage = Self { folder, port, url: String::new(), code: String::new(), cookie: Default::default() };
         let output = stage.quickstart(&["--empty"]);
         let value = |label: &str| {
             let line = output
@@ -70,6 +71,7 @@ impl Stage {
                 vec![("client_port", free()), ("secure_port", free()), ("quorum_port", free()), ("election_port", free())]
             }
             "influxdb" => vec![("http_port", free()), ("rpc_port", free())],
+            "collector" => vec![("frames_port", free()), ("status_port", free())],
             _ => vec![("client_port", free()), ("controller_port", free()), ("jolokia_port", free()), ("heap", "256".into())],
         }
     }
@@ -87,6 +89,11 @@ impl Stage {
                     found.entry(id).or_default().push(pid);
                 }
             }
+        }
+        // A process that an instance itself started for a moment is no second copy.
+        for pids in found.values_mut() {
+            let all = pids.clone();
+            pids.retain(|pid| parent(*pid).is_none_or(|parent| !all.contains(&parent)));
         }
         found
     }
@@ -114,6 +121,13 @@ impl Stage {
         !self.of(program).is_empty()
     }
 
+    /// kill -9 of an instance, if it runs.
+    pub fn kill_instance(&self, id: &str) {
+        for pid in self.instances().remove(id).unwrap_or_default() {
+            let _ = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(Stdio::null()).status();
+        }
+    }
+
     /// kill -9; the portal, which nothing restarts on such a machine, is started again as the quickstart does.
     pub fn kill_9(&self, program: &str) {
         let pids = self.of(program);
@@ -139,8 +153,20 @@ impl Stage {
         self.folder.path().join("zms-client.toml")
     }
 
+    /// What the API answers to a signed-in person's script.
+    pub async fn get(&self, path: &str) -> serde_json::Value {
+        let http = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
+        let request = http.get(format!("{}/api/v1{path}", self.url)).header("cookie", self.cookie.lock().unwrap().clone());
+        let response = request.timeout(Duration::from_secs(20)).send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{path}: {status}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// Makes the file for applications, as a signed-in person's script would.
     pub async fn take_client_file(&self, cookie: &str) {
+        cookie.clone_into(&mut self.cookie.lock().unwrap());
         let http = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
         let request = http.post(format!("{}/api/v1/environments/dev/client-file", self.url));
         let request =
@@ -182,7 +208,7 @@ impl Stage {
     fn story(&self) -> String {
         let log = |path: PathBuf| {
             let text = fs::read_to_string(&path).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().rev().take(30).collect();
+            let lines: Vec<&str> = text.lines().rev().take(15).collect();
             format!("--- {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
         };
         log(self.folder.path().join("portal/portal.log")) + &log(self.host().join("log/zms-agent/out.log"))
@@ -227,6 +253,11 @@ impl Drop for Example {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 fn processes() -> Vec<u32> {

@@ -14,11 +14,12 @@ use super::environment;
 use crate::access::{Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::environments::Actor;
+use crate::metrics::{Chart, ChartView, RangeQuery};
 use crate::error::{Error, Problem, Result};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path};
+use crate::web::{self, Form, Path, Query};
 
 /// A clock that is off by more than this is worth a warning, in milliseconds.
 const SKEW_MS: i64 = 30_000;
@@ -32,6 +33,7 @@ struct HostPage {
     env: String,
     operator: bool,
     part: Part,
+    charts: ChartView,
     /// What was typed as a new name.
     typed: String,
     problems: Vec<(String, String)>,
@@ -111,8 +113,9 @@ pub(super) async fn page(
     user: User,
     State(app): State<App>,
     Path((_, id)): Path<(String, String)>,
+    Query(query): Query<RangeQuery>,
 ) -> Result<Response> {
-    let page = load_page(chrome, &user, &app, &id).await?;
+    let page = load_page(chrome, &user, &app, &id, &query.range).await?;
     web::page(page)
 }
 
@@ -125,10 +128,13 @@ pub(super) async fn part(
     web::page(load(&chrome, &user, &app, &id).await?)
 }
 
-async fn load_page(chrome: Chrome, user: &User, app: &App, id: &str) -> Result<HostPage> {
+async fn load_page(chrome: Chrome, user: &User, app: &App, id: &str, range: &str) -> Result<HostPage> {
     let part = load(&chrome, user, app, id).await?;
     let (env, operator, typed) = (part.env.clone(), user.may(Role::Operator), part.host.row.name.clone());
-    Ok(HostPage { chrome, env, operator, part, typed, problems: Vec::new() })
+    let shown = [Chart::HostCpu, Chart::HostMemory, Chart::HostDisk, Chart::HostNetwork];
+    let path = Link::Host(&env, id).to_string();
+    let charts = ChartView::new(chrome.m, (&env, &path), range, &shown, &[("host", &typed)]);
+    Ok(HostPage { chrome, env, operator, part, charts, typed, problems: Vec::new() })
 }
 
 async fn load(chrome: &Chrome, user: &User, app: &App, id: &str) -> Result<Part> {
@@ -190,7 +196,7 @@ pub(super) async fn revoke(
 }
 
 async fn again(chrome: Chrome, user: &User, app: &App, id: &str, typed: String, problems: &[Problem]) -> Result<Response> {
-    let mut page = load_page(chrome, user, app, id).await?;
+    let mut page = load_page(chrome, user, app, id, "").await?;
     page.problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(page.chrome.m))).collect();
     if !typed.is_empty() {
         page.typed = typed;

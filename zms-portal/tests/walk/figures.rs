@@ -1,0 +1,173 @@
+//! Figures as people see them: charts that show what was sent, lag to the message, and a gap where nobody looked.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::browser::{self, Browser};
+use crate::stage::Stage;
+
+const CHART: &str = "/environments/dev/charts/topic-rate?cluster=kafka&topic=orders&range=15m";
+
+/// Asks until it holds.
+async fn until(what: &str, patience: Duration, stage: &Stage, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let end = Instant::now() + patience;
+    loop {
+        let said = stage.get(path).await;
+        if holds(&said) {
+            return said;
+        }
+        assert!(Instant::now() < end, "after {patience:?} still not: {what}\n{said:#}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn values<'a>(chart: &'a Value, name: &str) -> Vec<Option<f64>> {
+    let series = chart["series"].as_array().unwrap().iter().find(|series: &&'a Value| series["name"] == name);
+    series.map(|series| series["values"].as_array().unwrap().iter().map(Value::as_f64).collect()).unwrap_or_default()
+}
+
+fn figures_of<'a>(figures: &'a Value, list: &str, field: &str, name: &str) -> &'a Value {
+    figures[list].as_array().unwrap().iter().find(|one| one[field] == name).unwrap_or(&Value::Null)
+}
+
+/// Within 30 s of the first message its topic's page shows rates, lag, who sends and who consumes.
+pub async fn of_a_topic(browser: &Browser, stage: &Stage) {
+    let begun = Instant::now();
+    let consumer = stage.consume();
+    let patience = Duration::from_secs(30);
+    let flows = |chart: &Value| {
+        let positive = |name: &str| values(chart, name).into_iter().flatten().any(|value| value > 0.0);
+        positive("in") && positive("out: billing")
+    };
+    until("rates on the chart", patience, stage, CHART, flows).await;
+    browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+    browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr:nth-child(2)", browser::PATIENCE).await;
+    browser.see_within("#chart-topic-lag[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
+    println!("walk: the chart of orders had rates {:.1} s after the first message", begun.elapsed().as_secs_f32());
+    browser.open(&format!("{}/e/dev/topics/orders/clients", stage.url)).await;
+    browser.see_text("example-send", browser::PATIENCE).await;
+    browser.see_text("example-consume", browser::PATIENCE).await;
+    let rates = "#clients tbody tr:nth-child(1) td:nth-child(4)";
+    let end = Instant::now() + patience;
+    while !browser.see(rates).await.text().await.unwrap_or_default().contains("/s") {
+        assert!(Instant::now() < end, "nobody says how much it consumes:\n{}", browser.text().await);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert!(begun.elapsed() < patience + Duration::from_secs(15), "{:?}", begun.elapsed());
+    browser.picture("clients").await;
+
+    browser.open(&format!("{}/e/dev/clusters/kafka", stage.url)).await;
+    browser.see_within("#chart-cluster-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
+    browser.see_within("#chart-cluster-bytes[data-drawn] .chart-legend tbody tr", Duration::from_secs(30)).await;
+    browser.picture("cluster").await;
+    let hosts = stage.get("/environments/dev/hosts").await;
+    let id = hosts["items"][0]["id"].as_str().unwrap();
+    browser.open(&format!("{}/e/dev/hosts/{id}", stage.url)).await;
+    for chart in ["cpu", "memory", "disk"] {
+        browser.see_within(&format!("#chart-host-{chart}[data-drawn] .chart-legend tbody tr"), Duration::from_secs(30)).await;
+    }
+    browser.picture("host").await;
+
+    // The page forgets a client that is gone.
+    let said = consumer.end();
+    let gone = Instant::now();
+    assert!(said.contains("closed"), "{said}");
+    browser.open(&format!("{}/e/dev/topics/orders/clients", stage.url)).await;
+    while browser.text().await.contains("example-consume") {
+        assert!(gone.elapsed() < Duration::from_secs(30), "the stopped client is still there:\n{}", browser.text().await);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    println!("walk: a stopped client left the page after {:.1} s", gone.elapsed().as_secs_f32());
+}
+
+/// While nobody consumes, lag is to the message what was sent since the last commit, for a minute.
+pub async fn of_a_group_whose_consumer_is_stopped(browser: &Browser, stage: &Stage) {
+    let figures = "/environments/dev/figures";
+    let group = stage.get("/environments/dev/groups/billing").await;
+    let lag_and_end = |said: &Value| {
+        let lag = figures_of(said, "groups", "group", "billing")["lag"].as_i64()?;
+        Some((lag, figures_of(said, "topics", "topic", "orders")["end"].as_i64()?))
+    };
+    // What is committed does not move any more.
+    let first = until("figures of billing", Duration::from_secs(20), stage, figures, |said| lag_and_end(said).is_some()).await;
+    let (lag, end) = lag_and_end(&first).unwrap();
+    let mut committed = end - lag;
+    let (begun, mut ticks, mut last) = (Instant::now(), 0, end);
+    // A tick may have fallen between the consumer's last commit and its end.
+    let mut settled = false;
+    while begun.elapsed() < Duration::from_secs(60) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let said = stage.get(figures).await;
+        let (lag, end) = lag_and_end(&said).unwrap();
+        if end == last {
+            continue;
+        }
+        if !settled {
+            (committed, settled) = (end - lag, true);
+        }
+        assert_eq!(lag, end - committed, "lag is produced minus committed\n{group:#}\n{said:#}");
+        (ticks, last) = (ticks + 1, end);
+    }
+    assert!(ticks >= 4, "{ticks} ticks in a minute");
+    println!("walk: lag was exact at {ticks} ticks while the consumer was stopped");
+    browser.open(&format!("{}/e/dev/groups/billing", stage.url)).await;
+    browser.see_within("#chart-group-lag[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
+    browser.picture("group").await;
+}
+
+/// Killed again and again for a while, so that nothing is collected: a gap, not 0, and the page says why.
+pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage) {
+    let others = |stage: &Stage| {
+        let mut instances = stage.instances();
+        instances.remove("collector-1");
+        instances
+    };
+    let before = others(stage);
+    let chart = until("a chart", Duration::from_secs(30), stage, CHART, |chart| !values(chart, "in").is_empty()).await;
+    let from = chart["t"].as_array().unwrap().last().unwrap().as_i64().unwrap();
+    browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(45) {
+        stage.kill_instance("collector-1");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    browser.see_text("The collector has said nothing for", browser::PATIENCE).await;
+    browser.picture("gap").await;
+    stage.until("the collector is back, once", || stage.instances().get("collector-1").is_some_and(|pids| pids.len() == 1));
+    assert_eq!(others(stage), before, "nothing else was touched");
+    let back = |chart: &Value| {
+        let (t, values) = (chart["t"].as_array().unwrap(), values(chart, "in"));
+        let after: Vec<Option<f64>> = t.iter().zip(values).filter(|(at, _)| at.as_i64().unwrap() > from).map(|(_, value)| value).collect();
+        after.iter().any(Option::is_none) && after.last().is_some_and(Option::is_some)
+    };
+    let chart = until("the chart goes on after the gap", Duration::from_secs(90), stage, CHART, back).await;
+    let gaps = chart["gaps"].as_array().unwrap();
+    let gap = gaps.iter().find(|gap| gap["to_ms"].as_i64().unwrap() > from).unwrap_or_else(|| panic!("no gap\n{chart:#}"));
+    assert_eq!(gap["why"], "the collector said nothing", "{chart:#}");
+    let length = gap["to_ms"].as_i64().unwrap() - gap["from_ms"].as_i64().unwrap();
+    assert!(length >= 30_000, "{chart:#}");
+    let zero = values(&chart, "in").into_iter().flatten().any(|value| value == 0.0);
+    assert!(!zero, "messages were sent all the time\n{chart:#}");
+    browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+    browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
+    browser.picture("topic").await;
+}
+
+/// What the chart shows is what was sent, but for the gap: rate × time of its windows, and the messages that came while nobody looked.
+pub async fn add_up(stage: &Stage, sent: u64) {
+    let sent = i64::try_from(sent).unwrap();
+    let path = "/environments/dev/figures";
+    let all_seen = |said: &Value| figures_of(said, "topics", "topic", "orders")["end"].as_i64() == Some(sent);
+    until("the collector has seen all messages", Duration::from_secs(30), stage, path, all_seen).await;
+    let newest_is_empty = |chart: &Value| values(chart, "in").last().copied().flatten() == Some(0.0);
+    let chart = until("a tick without messages", Duration::from_secs(40), stage, CHART, newest_is_empty).await;
+    let step = chart["step_ms"].as_f64().unwrap() / 1000.0;
+    let shown: f64 = values(&chart, "in").into_iter().flatten().map(|rate| rate * step).sum();
+    let gaps: f64 = chart["gaps"].as_array().unwrap().iter().map(|gap| (gap["to_ms"].as_f64().unwrap() - gap["from_ms"].as_f64().unwrap()) / 1000.0).sum();
+    // The sender's pace is 20 a second; the first tick after a gap has no rate.
+    let expected = sent as f64 - gaps * 20.0;
+    let off = (shown - expected).abs() / sent as f64;
+    println!("walk: {sent} sent, {shown:.0} on the chart and {:.0} in its gaps of {gaps:.0} s: {:.2} % off", gaps * 20.0, off * 100.0);
+    assert!(off <= 0.02, "{chart:#}");
+}
