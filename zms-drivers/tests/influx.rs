@@ -31,6 +31,7 @@ async fn the_fake_and_influxdb_pass_the_same_cases() {
     let real = RealBench::new(&server);
     let on_real = run(&real).await;
     faults::the_fake_answers_as_influxdb_does(&fake, &real).await;
+    faults::a_batch_that_is_too_large_says_so(&real).await;
     server = faults::a_killed_server_is_away_quickly_and_has_its_points_when_it_is_back(&real, server).await;
     drop(server);
     println!("contract influx: {on_fake} cases on fake, {on_real} on real");

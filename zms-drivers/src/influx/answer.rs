@@ -89,13 +89,13 @@ pub(super) fn asked(what: &str, reply: &Reply) -> Result<Vec<Row>, MetricError> 
 
 fn refusal(what: &str, reply: &Reply) -> MetricError {
     let (said, after) = (said(&reply.body), reply.after);
-    let why = said.clone().unwrap_or_else(|| format!("status {}", reply.status));
+    let why = said.as_deref().map_or_else(|| format!("status {}", reply.status), short);
     let has = |part: &str| said.as_ref().is_some_and(|said| said.contains(part));
     match reply.status {
         401 | 403 => MetricError::Denied { what: what.to_owned(), why },
         413 => MetricError::TooLarge,
         408 | 429 => MetricError::Passing { why, after },
-        400 | 422 if has("partial write") => MetricError::Partial { dropped: dropped(&why), why },
+        400 | 422 if has("partial write") => MetricError::Partial { dropped: said.as_deref().map_or(0, dropped), why },
         400..500 if has("queue length exceeded") => MetricError::Passing { why, after },
         404 if said.is_some() => MetricError::Missing { what: missing(&why) },
         500 if has("retention policy not found") => MetricError::Missing { what: missing(&why) },
@@ -107,18 +107,19 @@ fn refusal(what: &str, reply: &Reply) -> MetricError {
 
 /// Of one statement.
 fn failed(what: &str, error: &str) -> MetricError {
+    let why = short(error);
     let begins = |with: &[&str]| with.iter().any(|with| error.starts_with(with));
     let has = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
     if begins(&["database not found", "retention policy not found", "user not found"]) {
-        MetricError::Missing { what: missing(error) }
+        MetricError::Missing { what: missing(&why) }
     } else if has(&["not authorized", "authorization failed"]) {
-        MetricError::Denied { what: what.to_owned(), why: error.to_owned() }
+        MetricError::Denied { what: what.to_owned(), why }
     } else if begins(&["max-select-"]) {
         MetricError::TooLarge
     } else if has(&["timeout", "max-concurrent-queries", "query interrupted", "query aborted", "engine is closed"]) {
-        MetricError::Passing { why: error.to_owned(), after: None }
+        MetricError::Passing { why, after: None }
     } else {
-        MetricError::Refused { why: format!("{what}: {error}") }
+        MetricError::Refused { why: format!("{what}: {why}") }
     }
 }
 
@@ -126,6 +127,14 @@ fn failed(what: &str, error: &str) -> MetricError {
 fn said(body: &[u8]) -> Option<String> {
     let failure: Failure = serde_json::from_slice(body).ok()?;
     failure.error.or(failure.message)
+}
+
+/// It repeats each line that it could not read, which may be a whole batch.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(400) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// `database not found: "a"` → `database "a"`.

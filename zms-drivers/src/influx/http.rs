@@ -74,7 +74,11 @@ impl Client {
     }
 
     fn away(&self, error: reqwest::Error) -> MetricError {
-        let why = if error.is_timeout() { format!("no answer within {:?}", self.deadline) } else { innermost(error) };
+        let why = match (error.is_timeout(), error.is_connect()) {
+            (true, true) => format!("not reached within {:?}", CONNECT.min(self.deadline)),
+            (true, false) => format!("no answer within {:?}", self.deadline),
+            (false, _) => innermost(error),
+        };
         MetricError::Away { why: format!("{}: {why}", self.base.as_str().trim_end_matches('/')) }
     }
 

@@ -5,8 +5,8 @@ use zms_core::series::{Number, Point};
 /// What InfluxDB can hold as nanoseconds, in milliseconds.
 const LATEST_MS: i64 = i64::MAX / 1_000_000 - 1;
 
-/// Longest name of a series; InfluxDB counts it in 16 bits.
-const LONGEST_KEY: usize = 65_535;
+/// Longest name of a series: InfluxDB counts it in 16 bits together with that of a field.
+const LONGEST_KEY: usize = 65_000;
 
 /// A batch of points as InfluxDB reads it, one a line, with times in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -280,6 +280,11 @@ async fn what_is_not_there_is_missing(bench: &dyn Bench) {
     missing("write", "nowhere", bench.sink(&nowhere).write(Retention::Raw, &point).await);
     missing("ask", "nowhere", bench.store(&nowhere).ask(&question).await);
     missing("let in", "nowhere", admin(bench).ensure_user("lost", "lost", "nowhere", Right::Write).await);
+    // Who may do nothing there learns by writing that it is not there, and by asking nothing.
+    let user = Rig::new(bench, "somewhere").await.asks;
+    let nowhere = store(bench, "nowhere", &user.user, &user.password);
+    missing("write", "nowhere", bench.sink(&nowhere).write(Retention::Raw, &point).await);
+    denied("ask", bench.store(&nowhere).ask(&question).await);
     bench.make_database("empty").await;
     let empty = store(bench, "empty", ADMINISTRATOR, PASSWORD);
     missing("write", "m5", bench.sink(&empty).write(Retention::M5, &point).await);

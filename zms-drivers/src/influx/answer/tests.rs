@@ -122,3 +122,11 @@ fn an_answer_is_whole_or_none() {
         assert_eq!(kind(&asked("ask", &reply(200, garbage)).unwrap_err()), "answer", "{garbage}");
     }
 }
+
+#[test]
+fn a_batch_that_is_repeated_is_counted_and_cut_short() {
+    let unread = "unable to parse '主': no\n".repeat(5_000);
+    let body = serde_json::json!({"error": format!("partial write: {unread} dropped=0")}).to_string();
+    let error = written("write", &reply(400, &body)).unwrap_err();
+    assert!(matches!(&error, MetricError::Partial { dropped: 5_000, why } if why.chars().count() == 401), "{error}");
+}

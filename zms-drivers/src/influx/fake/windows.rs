@@ -41,7 +41,6 @@ fn points(windows: &Windows<'_>, question: &Question) -> Vec<(i64, Vec<Option<f6
     points.filter(|(_, columns)| columns.iter().any(Option::is_some)).collect()
 }
 
-#[allow(clippy::cast_precision_loss, reason = "so does JSON")]
 fn number(number: &Number) -> f64 {
     match number {
         Number::Whole(whole) => *whole as f64,
@@ -53,7 +52,6 @@ fn aggregate(aggregate: Aggregate, values: Vec<(i64, f64)>) -> Option<f64> {
     let latest = values.iter().map(|(at, _)| *at).max()?;
     let numbers = values.iter().map(|(_, value)| *value);
     Some(match aggregate {
-        #[allow(clippy::cast_precision_loss, reason = "there are fewer values than that")]
         Aggregate::Mean => numbers.sum::<f64>() / values.len() as f64,
         Aggregate::Max => numbers.fold(f64::NEG_INFINITY, f64::max),
         Aggregate::Min => numbers.fold(f64::INFINITY, f64::min),
