@@ -1,27 +1,13 @@
 //! `zms-collector`: see the library for how it works.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use clap::{CommandFactory, FromArgMatches, Parser};
 use tokio::sync::watch;
-use zms_collector::config::Config;
-
-/// The collector of ZMS: figures of brokers, hosts and applications.
-#[derive(Debug, Parser)]
-#[command(name = "zms-collector", version)]
-struct Arguments {
-    /// TOML file with settings: each flag's name with _ for -.
-    #[arg(long = "config", env = "ZMS_CONFIG")]
-    file: Option<PathBuf>,
-    #[command(flatten)]
-    config: Config,
-}
+use zms_collector::config::{Config, read};
 
 fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed one before main");
-    match arguments().and_then(run) {
+    match read(std::env::args_os()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("zms-collector: {error:#}");
@@ -30,20 +16,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Flags over environment over file. The file is looked for first, as its values are what the other flags default to.
-fn arguments() -> anyhow::Result<Arguments> {
-    // Before the file is read the flags that it sets may be missing, so only this one is looked at.
-    let first = Arguments::command().ignore_errors(true).get_matches();
-    let file = first.get_one::<PathBuf>("file").cloned();
-    let mut command = Arguments::command();
-    if let Some(file) = file {
-        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        command = zms_core::config::with_file(command, &text).with_context(|| file.display().to_string())?;
-    }
-    Ok(Arguments::from_arg_matches(&command.get_matches())?)
-}
-
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(config: Config) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
@@ -58,7 +31,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             end.send_replace(true);
         });
-        zms_collector::run::run(arguments.config, stop).await
+        zms_collector::run::run(config, stop).await
     })
 }
 

@@ -189,7 +189,7 @@ pub struct ArgWords {
 pub struct ProbeKind {
     /// Which questions are asked.
     pub kind: ProbeProtocol,
-    /// The port that is asked, at the member's address.
+    /// The port that is asked, where it listens.
     pub port: String,
     /// For HTTP.
     #[serde(default)]

@@ -166,7 +166,9 @@ impl Kind {
     }
 
     fn probe_for(&self, member: &Member, scope: &Scope) -> Probe {
-        let host = member.address.clone();
+        // Asked where the port listens: one on the loopback is not there at the member's address.
+        let on_loopback = self.ports.iter().any(|port| port.name == self.probe.port && port.bind == Bind::Loopback);
+        let host = if on_loopback { "127.0.0.1".to_owned() } else { member.address.clone() };
         let port = scope.port(&format!("{}_port", self.probe.port));
         match self.probe.kind {
             ProbeProtocol::Kafka => Probe::Kafka { host, port, node_id: member.node_id },

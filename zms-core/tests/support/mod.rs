@@ -10,7 +10,7 @@ use zms_core::host::Phase;
 use zms_core::names::{InstanceId, PackageName, ServiceName, Sha512, Version};
 use zms_core::package::PackageRef;
 
-pub const KINDS: [&str; 3] = ["zookeeper", "kafka", "influxdb"];
+pub const KINDS: [&str; 4] = ["zookeeper", "kafka", "influxdb", "collector"];
 
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -39,6 +39,7 @@ pub fn packages(kind: &str) -> Vec<PackageRef> {
         "zookeeper" => vec![package("zookeeper", "3.9.5"), package("jre", "17.0.15")],
         "kafka" => vec![package("kafka", "4.3.1"), package("jolokia", "2.6.0"), package("jre", "17.0.15")],
         "influxdb" => vec![package("influxdb", "1.6.7~rc0")],
+        "collector" => vec![package("zms-collector", "0.1.0")],
         other => panic!("no packages for {other}"),
     }
 }

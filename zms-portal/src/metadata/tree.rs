@@ -2,7 +2,7 @@
 
 use zms_core::metadata::path::{self, Path};
 use zms_core::metadata::system::{Role, SystemRole};
-use zms_drivers::meta::{Access, Change, MetaStore};
+use zms_drivers::meta::{Access, Change, MetaError, MetaStore};
 
 use super::PublishError;
 use crate::environments::Environment;
@@ -11,7 +11,7 @@ use crate::environments::Environment;
 pub(super) async fn prepare(store: &dyn MetaStore, environment: &Environment) -> Result<(), PublishError> {
     let id = store.get(&Path::SystemId.to_string()).await?;
     match id {
-        Some(node) if *node.data == *environment.id.as_bytes() => return Ok(()),
+        Some(node) if *node.data == *environment.id.as_bytes() => return ensure_lease(store).await,
         Some(node) => {
             let other = String::from_utf8_lossy(&node.data).chars().take(64).collect::<String>();
             return Err(PublishError::Refused(format!(
@@ -51,5 +51,18 @@ pub(super) async fn prepare(store: &dyn MetaStore, environment: &Environment) ->
         ])
         .await?;
     tracing::info!(environment = environment.name, "made the metadata tree");
-    Ok(())
+    ensure_lease(store).await
+}
+
+/// The node that collectors write in turn: they may not make it, as they do not know who else has rights. Also in a tree that was made
+/// before there were collectors.
+async fn ensure_lease(store: &dyn MetaStore) -> Result<(), PublishError> {
+    let path = Path::Lease("collector").to_string();
+    if store.get(&path).await?.is_some() {
+        return Ok(());
+    }
+    match store.apply(&[Change::Create { path, data: Vec::new(), access: Access::Lease }]).await {
+        Ok(_) | Err(MetaError::Exists(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

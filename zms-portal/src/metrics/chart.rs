@@ -240,7 +240,6 @@ impl Windows {
 /// How a unit is called in answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum UnitName {
     Count,
     PerSecond,

@@ -7,7 +7,8 @@ use anyhow::Context;
 use zms_core::catalogue::Kind;
 
 /// The catalogue files of this repository, so that the portal is one file.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
+    ("collector.toml", include_str!("../../../catalogue/collector.toml")),
     ("influxdb.toml", include_str!("../../../catalogue/influxdb.toml")),
     ("kafka.toml", include_str!("../../../catalogue/kafka.toml")),
     ("zookeeper.toml", include_str!("../../../catalogue/zookeeper.toml")),
@@ -94,7 +95,7 @@ mod tests {
         std::fs::write(folder.path().join("mine.toml"), "kind = 1").unwrap();
         let error = format!("{:#}", Catalogue::load(Some(folder.path())).unwrap_err());
         assert!(error.contains("mine.toml"), "{error}");
-        std::fs::write(folder.path().join("mine.toml"), BUILT_IN[2].1).unwrap();
+        std::fs::write(folder.path().join("mine.toml"), BUILT_IN[3].1).unwrap();
         let error = format!("{:#}", Catalogue::load(Some(folder.path())).unwrap_err());
         assert!(error.contains("name the file after it"), "{error}");
     }

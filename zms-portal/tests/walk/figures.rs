@@ -111,9 +111,30 @@ pub async fn of_a_group_whose_consumer_is_stopped(browser: &Browser, stage: &Sta
     }
     assert!(ticks >= 4, "{ticks} ticks in a minute");
     println!("walk: lag was exact at {ticks} ticks while the consumer was stopped");
+    adds_up(stage).await;
     browser.open(&format!("{}/e/dev/groups/billing", stage.url)).await;
     browser.see_within("#chart-group-lag[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
     browser.picture("group").await;
+}
+
+/// Since the topic was made: rate × time of the chart's windows is its number of messages.
+async fn adds_up(stage: &Stage) {
+    let figures = stage.get("/environments/dev/figures").await;
+    let end = figures_of(&figures, "topics", "topic", "orders")["end"].as_f64().unwrap();
+    // The tick fell on the last multiple of its length before its figures came.
+    let tick = figures["at_ms"].as_i64().unwrap() / 10_000 * 10_000;
+    let has = |chart: &Value| {
+        let t = chart["t"].as_array().unwrap();
+        let at = t.iter().position(|at| at.as_i64() == Some(tick));
+        at.is_some_and(|at| values(chart, "in").get(at).is_some_and(Option::is_some))
+    };
+    let chart = until("the chart has the tick of the figures", Duration::from_secs(20), stage, CHART, has).await;
+    let step = chart["step_ms"].as_f64().unwrap() / 1000.0;
+    let t = chart["t"].as_array().unwrap();
+    let until_tick = t.iter().zip(values(&chart, "in")).filter(|(at, _)| at.as_i64().unwrap() <= tick);
+    let shown: f64 = until_tick.filter_map(|(_, rate)| rate).map(|rate| rate * step).sum();
+    println!("walk: {end} messages in the topic, {shown:.1} by its chart");
+    assert!((shown - end).abs() <= end * 0.02, "{chart:#}\n{figures:#}");
 }
 
 /// Killed again and again for a while, so that nothing is collected: a gap, not 0, and the page says why.
