@@ -21,7 +21,7 @@ use crate::sink::Sink;
 /// Collectors read reports with this group, made by the portal.
 pub const GROUP: &str = "zms_collector";
 /// A client that has not reported for so long does not send or consume any more; reports come each 10 s.
-const STALE_MS: i64 = 25_000;
+const STALE_MS: i64 = 20_000;
 /// Clients that are remembered; more are counted as unreadable.
 const MOST: usize = 200_000;
 /// Before it is tried again to consume.

@@ -12,6 +12,8 @@ use crate::error::Error;
 use crate::groups::Group;
 use crate::web::messages::Messages;
 
+/// With so many clients not every one has a node; with fewer, who has none is gone.
+const MOST_NODES: usize = 5_000;
 /// A page waits no longer for the metadata.
 const DEADLINE: Duration = Duration::from_secs(4);
 
@@ -44,22 +46,22 @@ pub(super) async fn of(
     bound: &[Group],
     now_ms: i64,
 ) -> Result<Vec<Client>, String> {
-    let mut clients = present(app, environment_id, topic, bound).await?;
+    let (mut clients, all) = present(app, environment_id, topic, bound).await?;
     if let Some(told) = app.metrics.snapshots.fresh(environment_id, now_ms) {
-        report(&mut clients, &told.snapshot, topic.name.as_str());
+        report(&mut clients, &told.snapshot, topic.name.as_str(), all >= MOST_NODES);
     }
     let mut clients: Vec<Client> = clients.into_values().collect();
     clients.sort_by(|a, b| (&a.presence.application, a.presence.started_ms).cmp(&(&b.presence.application, b.presence.started_ms)));
     Ok(clients)
 }
 
-/// Those that are connected, by client id.
+/// Those that are connected, by client id, and how many clients of any topic are.
 async fn present(
     app: &App,
     environment_id: &str,
     topic: &Topic,
     bound: &[Group],
-) -> Result<BTreeMap<String, Client>, String> {
+) -> Result<(BTreeMap<String, Client>, usize), String> {
     let store = app.metadata.store(environment_id).await.map_err(|error| match error {
         Error::Unavailable(text) => text.say(Messages::ENGLISH),
         other => format!("{other:?}"),
@@ -75,30 +77,35 @@ async fn present(
         let id = path.rsplit('/').next()?.to_owned();
         Some((id, Presence::parse(&node.data).ok()?))
     };
+    let all = tree.values().filter(|node| node.ephemeral).count();
     let found = tree.iter().filter(|(_, node)| node.ephemeral).filter_map(read);
     let clients = found.map(|(id, presence)| {
         let sends = presence.topics.contains_key(name);
         let consumes = bound.iter().any(|group| presence.groups.contains_key(group.name.as_str()));
         (id, Client { sends, consumes, presence, ..Client::default() })
     });
-    Ok(clients.filter(|(_, client)| client.sends || client.consumes).collect())
+    Ok((clients.filter(|(_, client)| client.sends || client.consumes).collect(), all))
 }
 
-/// Adds what they report. Who reports without being connected is shown too: above some thousands nobody has a node.
-fn report(clients: &mut BTreeMap<String, Client>, snapshot: &zms_core::collect::Snapshot, topic: &str) {
-    let fresh = |application: &str, ip: &str| {
-        let presence = Presence { application: application.to_owned(), ip: ip.to_owned(), ..Presence::default() };
-        Client { presence, ..Client::default() }
+/// Adds what they report; `unseen`: who has no node is added too.
+fn report(clients: &mut BTreeMap<String, Client>, snapshot: &zms_core::collect::Snapshot, topic: &str, unseen: bool) {
+    let add = |clients: &mut BTreeMap<String, Client>, id: &str, application: &str, ip: &str| {
+        if unseen && !clients.contains_key(id) {
+            let presence = Presence { application: application.to_owned(), ip: ip.to_owned(), ..Presence::default() };
+            clients.insert(id.to_owned(), Client { presence, ..Client::default() });
+        }
     };
     for one in snapshot.producers.iter().filter(|one| one.topic.as_str() == topic) {
-        let client = clients.entry(one.client.clone()).or_insert_with(|| fresh(&one.application, &one.ip));
+        add(clients, &one.client, &one.application, &one.ip);
+        let Some(client) = clients.get_mut(&one.client) else { continue };
         client.sends = true;
         client.rate_in = Some(client.rate_in.unwrap_or_default() + one.rate);
         client.failed = Some(client.failed.unwrap_or_default() + one.failed);
         client.send_p99_ms = one.p99_ms;
     }
     for one in snapshot.consumers.iter().filter(|one| one.topic.as_str() == topic) {
-        let client = clients.entry(one.client.clone()).or_insert_with(|| fresh(&one.application, &one.ip));
+        add(clients, &one.client, &one.application, &one.ip);
+        let Some(client) = clients.get_mut(&one.client) else { continue };
         client.consumes = true;
         client.rate_out = Some(client.rate_out.unwrap_or_default() + one.rate);
         client.failed = Some(client.failed.unwrap_or_default() + one.failed);
@@ -114,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_put_beside_its_client_and_one_without_a_node_is_shown_too() {
+    fn a_report_is_put_beside_its_client_and_one_without_a_node_counts_only_where_not_all_have_one() {
         let one = |topic: &str, client: &str, rate| ProducerFigures {
             topic: PhysicalName::new(topic).unwrap(),
             application: "shop".to_owned(),
@@ -125,9 +132,14 @@ mod tests {
             failed: 0.0,
             p99_ms: Some(3.0),
         };
-        let mut clients = BTreeMap::from([("a".to_owned(), Client { sends: true, ..Client::default() })]);
+        let known = BTreeMap::from([("a".to_owned(), Client { sends: true, ..Client::default() })]);
         let producers = vec![one("orders", "a", 2.0), one("orders", "a", 3.0), one("orders", "b", 1.0), one("other", "c", 1.0)];
-        report(&mut clients, &Snapshot { producers, ..Snapshot::default() }, "orders");
+        let snapshot = Snapshot { producers, ..Snapshot::default() };
+        let mut clients = known.clone();
+        report(&mut clients, &snapshot, "orders", false);
+        assert_eq!(clients.keys().collect::<Vec<_>>(), ["a"], "the other one is gone");
+        let mut clients = known;
+        report(&mut clients, &snapshot, "orders", true);
         assert_eq!(clients.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((clients["a"].rate_in, clients["b"].rate_in), (Some(5.0), Some(1.0)));
         assert_eq!(clients["a"].rate_out, None, "what it did not report is not 0");

@@ -9,8 +9,9 @@ const dark = () => document.documentElement.dataset.bsTheme === "dark";
 const scale = (value, base, names) => {
   let at = 0;
   while (Math.abs(value) >= base && at < names.length - 1) { value /= base; at += 1; }
-  const digits = Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 1 : 2;
-  return `${Number(value.toFixed(digits)).toLocaleString()}${names[at]}`;
+  // Three digits say enough, and small numbers differ in their first.
+  const short = Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3));
+  return `${short.toLocaleString(undefined, { maximumSignificantDigits: 6 })}${names[at]}`;
 };
 const thousands = (value) => scale(value, 1000, ["", " k", " M", " G"]);
 const bytes = (value) => scale(value, 1024, [" B", " KiB", " MiB", " GiB", " TiB"]);
@@ -31,7 +32,8 @@ function draw(figure, chart, data) {
   const text = dark() ? "#a9bdc1" : "#51626a";
   const line = dark() ? "rgba(203,225,229,.13)" : "rgba(15,23,42,.11)";
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const time = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const days = data.t.at(-1) - data.t[0] > 2 * 86_400_000;
+  const time = (ms) => new Date(ms).toLocaleString([], { ...(days ? { month: "short", day: "numeric" } : {}), hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const gaps = data.gaps.map((gap) => [{ xAxis: gap.from_ms, name: gap.why }, { xAxis: gap.to_ms }]);
   chart.setOption({
     animation: !still && !figure.dataset.drawn,
@@ -44,7 +46,7 @@ function draw(figure, chart, data) {
         const at = points[0].axisValue;
         const gap = data.gaps.find((gap) => gap.from_ms <= at && at < gap.to_ms);
         const lines = points.filter((point) => point.value[1] !== null).map((point) => `${point.seriesName}  ${write(point.value[1])}`);
-        return [new Date(at).toLocaleTimeString(), ...lines, ...(gap ? [gap.why] : [])].join("\n");
+        return [new Date(at).toLocaleString([], { dateStyle: "short", timeStyle: "medium" }), ...lines, ...(gap ? [gap.why] : [])].join("\n");
       },
     },
     xAxis: {
@@ -56,7 +58,8 @@ function draw(figure, chart, data) {
       splitLine: { lineStyle: { color: line } },
     },
     series: data.series.map((series, n) => ({
-      type: "line", name: series.name, showSymbol: false, symbol: "circle", connectNulls: false, sampling: "lttb",
+      // A few points alone would be no line to see.
+      type: "line", name: series.name, showSymbol: series.values.filter((value) => value !== null).length < 30, symbolSize: 4, symbol: "circle", connectNulls: false, sampling: "lttb",
       lineStyle: { width: 1.8 }, emphasis: { disabled: true }, areaStyle: data.series.length === 1 ? { opacity: .1 } : undefined,
       data: data.t.map((t, at) => [t, series.values[at]]),
       markArea: n === 0 && gaps.length > 0 ? {
