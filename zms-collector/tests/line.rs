@@ -1,0 +1,78 @@
+//! A collector on a real ZooKeeper, Kafka and InfluxDB, with a portal of paper: figures arrive, another one takes over, and neither the
+//! loss of InfluxDB nor that of the portal loses any.
+
+#![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
+
+#[path = "line/stage.rs"]
+mod stage;
+
+use std::time::Duration;
+
+use stage::{HOST, Stage, until};
+use zms_collector::now_ms;
+use zms_core::collect::{Frame, Frames, HostFigures, Reach};
+use zms_core::series::{HOST as HOST_FIGURES, KAFKA_TOPIC, ZMS_PRODUCER_SUM};
+use zms_drivers::influx::Aggregate;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_arrive_through_the_loss_of_everything_around() {
+    let stage = Stage::set().await;
+    let first = stage.collector("first").await;
+    let shop = stage.application().await;
+
+    // From brokers and applications to the portal.
+    let snapshot = stage.told("a topic with its messages, and who sends them", |snapshot| {
+        let orders = snapshot.topics.iter().find(|topic| topic.topic.as_str() == "orders");
+        orders.is_some_and(|topic| topic.end >= Some(20) && topic.rate_in.is_some()) && !snapshot.producers.is_empty()
+    });
+    let snapshot = snapshot.await;
+    assert_eq!((snapshot.fence, &snapshot.clusters[0].reach), (1, &Reach::Whole));
+    assert_eq!((snapshot.clusters[0].brokers, snapshot.producers[0].application.as_str()), (Some(1), "shop"));
+    assert!(snapshot.topics.iter().any(|topic| topic.topic.as_str() == "orders" && topic.partitions == 3));
+
+    // From hosts, each as its certificate says.
+    let frame = |at_ms, busy| Frames {
+        dropped: 0,
+        frames: vec![Frame { at_ms, host: HostFigures { cpu_busy_ms: Some(busy), cpus: Some(1), ..HostFigures::default() }, ..Frame::default() }],
+    };
+    let now = now_ms();
+    assert_eq!(stage.push(&first, HOST, &frame(now - 2_000, 0)).await, 204);
+    assert_eq!(stage.push(&first, HOST, &frame(now, 500)).await, 204);
+    assert_eq!(stage.push(&first, "01JD8Z3V9Q4M5N6P7R8S9TAVWZ", &frame(now, 500)).await, 403);
+    assert!(stage.push_as_a_stranger(&first, &frame(now, 500)).await.is_err(), "a certificate of another authority");
+
+    // And all of it to InfluxDB.
+    let cpu = until("the host's figures are there", async || stage.figure(&HOST_FIGURES, "cpu", Aggregate::Max, now - 60_000).await);
+    assert!((cpu.await - 25.0).abs() < 0.1, "500 ms of 2 s");
+    let sums = || stage.figure(&ZMS_PRODUCER_SUM, "rate", Aggregate::Max, now - 60_000);
+    assert!(until("applications are there", async || sums().await).await > 0.0);
+
+    // Another one waits, and leads when the first is ended.
+    let second = stage.collector("second").await;
+    first.end().await;
+    let snapshot = stage.told("the second leads", |snapshot| snapshot.fence == 2 && !snapshot.topics.is_empty()).await;
+    assert!(snapshot.groups.iter().any(|group| group.group.as_str() == "zms_collector"), "{:?}", snapshot.groups);
+
+    // InfluxDB is lost for some ticks; what was seen meanwhile arrives when it is back.
+    stage.influx().kill();
+    let lost = now_ms();
+    let problem = stage.told("the portal hears of it", |snapshot| snapshot.sink.problem.is_some() && snapshot.sink.queued > 10).await;
+    assert_eq!(problem.sink.dropped, 0, "{:?}", problem.sink);
+    stage.influx().restart();
+    let back = now_ms();
+    stage.told("nothing waits any more", |snapshot| snapshot.sink.problem.is_none() && snapshot.sink.written > 0 && snapshot.at_ms > back).await;
+    let windows = stage.windows(&KAFKA_TOPIC, "end", lost, back).await;
+    assert!(windows >= 2, "{windows} ticks of the outage are there");
+
+    // Without a portal it starts anew from the orders on its disk.
+    stage.portal_is_away(true);
+    second.end().await;
+    let again = stage.collector("second").await;
+    let since = now_ms();
+    let written = until("figures are written without a portal", async || stage.figure(&KAFKA_TOPIC, "end", Aggregate::Last, since).await);
+    assert!(written.await >= 20.0);
+    stage.portal_is_away(false);
+    stage.told("the portal hears of it again", |snapshot| snapshot.fence == 3).await;
+    again.end().await;
+    shop.close(Duration::from_secs(5)).await;
+}
