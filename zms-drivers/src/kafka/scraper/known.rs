@@ -67,11 +67,8 @@ impl Known {
         }
     }
 
-    /// New lists of groups: broker → what it coordinates. Returns groups that were known before and may be there still: they are in no
-    /// list, but that of whoever coordinates them now may be missing.
+    /// New lists of groups: broker → what it coordinates. Returns groups that were known before and are in no list.
     pub fn read_groups(&mut self, lists: BTreeMap<i32, Vec<Listed>>) -> Vec<String> {
-        let listing: BTreeSet<i32> = lists.keys().copied().collect();
-        let complete = self.view.brokers.iter().all(|broker| listing.contains(&broker.id));
         let mut before = std::mem::take(&mut self.groups);
         // While a coordinator moves both may name its groups. Either will do: whoever is asked in vain says so.
         for (broker, listed) in lists {
@@ -82,23 +79,19 @@ impl Known {
                 self.groups.insert(name, KnownGroup { summary, coordinator: Some(broker), members });
             }
         }
-        let listed_before = |group: &KnownGroup| group.coordinator.is_some_and(|id| listing.contains(&id));
-        before.retain(|_, group| !(complete && listed_before(group)));
-        let doubtful = before.keys().cloned().collect();
+        let missing = before.keys().cloned().collect();
         self.groups.append(&mut before);
-        doubtful
+        missing
     }
 
-    /// Coordinators of groups, in the same order. A group goes if its coordinator is among those whose list it was missing in.
+    /// Coordinators of groups, in the same order. A group is gone only when one of the `listing` brokers coordinates it, did so before,
+    /// and did not list it: a broker that has just become coordinator, or is about to, does not list it yet.
     pub fn read_coordinators(&mut self, names: &[String], found: PerGroup<i32>, listing: &BTreeSet<i32>) {
         for (name, found) in names.iter().zip(found) {
+            let Some(group) = self.groups.get_mut(name) else { continue };
             match found {
-                Ok(id) if listing.contains(&id) => drop(self.groups.remove(name)),
-                found => {
-                    if let Some(group) = self.groups.get_mut(name) {
-                        group.coordinator = found.ok();
-                    }
-                }
+                Ok(id) if group.coordinator == Some(id) && listing.contains(&id) => drop(self.groups.remove(name)),
+                found => group.coordinator = found.ok(),
             }
         }
     }
