@@ -62,8 +62,10 @@ async fn the_fake_and_kafka_pass_the_same_cases() {
     for secure in [false, true] {
         on_real += run(&RealBench::new(&kafka, secure)).await;
     }
-    cases::a_steady_tick_has_two_round_trips_and_few_requests(&RealBench::new(&kafka, false)).await;
-    on_real += 1;
+    let plain = RealBench::new(&kafka, false);
+    cases::a_steady_tick_has_two_round_trips_and_few_requests(&plain).await;
+    cases::a_topic_that_went_is_noticed_before_metadata_is_due(&plain).await;
+    on_real += 2;
     println!("contract kafka-scraper: {on_fake} cases on fake, {on_real} on real");
     refused_collectors_are_told_so(&kafka).await;
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use zms_core::metadata::BrokerKind;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{
     BrokerError, Ends, Ensured, GroupState, OffsetWish, Placed, Range, Scrape, ScrapedGroup, Scraper, TopicWish,
 };
-use zms_drivers::open;
+use zms_drivers::kafka::KafkaScraper;
 
 use crate::bench::{Bench, RealBench, message, name};
 
@@ -188,7 +187,9 @@ pub async fn a_steady_tick_has_two_round_trips_and_few_requests(bench: &RealBenc
     make_topic(bench, &topic, 3).await;
     let many = stream::iter(0..250).map(|id| own(bench, &format!("steady-{id}")));
     many.for_each_concurrent(20, |group| async move { commit(bench, &group, &own(bench, "steady"), &[(0, 0)]).await }).await;
-    let mut scraper = open::scraper(BrokerKind::Kafka, &bench.endpoint()).unwrap();
+    let mut scraper = KafkaScraper::new(&bench.endpoint()).unwrap();
+    // On a slow machine too nothing is read again in between.
+    scraper.pace.refresh = Duration::from_secs(3600);
     let first = scraper.scrape().await.unwrap();
     assert!(first.cost.rare_requests > 0 && first.cost.round_trips == 2, "{:?}", first.cost);
     for tick in 1..=8 {
@@ -201,4 +202,18 @@ pub async fn a_steady_tick_has_two_round_trips_and_few_requests(bench: &RealBenc
         assert_eq!(scrape.cost.rare_requests, u64::from(tick == 6), "tick {tick}: {:?}", scrape.cost);
         assert_eq!(ends(&scrape, &topic).unwrap(), ends(&first, &topic).unwrap());
     }
+}
+
+/// The fake keeps nothing that could be old.
+pub async fn a_topic_that_went_is_noticed_before_metadata_is_due(bench: &RealBench<'_>) {
+    let (stays, goes) = (own(bench, "stays"), own(bench, "goes"));
+    make_topic(bench, &stays, 1).await;
+    make_topic(bench, &goes, 1).await;
+    let mut scraper = KafkaScraper::new(&bench.endpoint()).unwrap();
+    scraper.pace.refresh = Duration::from_secs(3600);
+    assert!(ends(&scraper.scrape().await.unwrap(), &goes).is_some());
+    assert_eq!(bench.admin().ensure_topic_gone(&goes).await, Ok(Ensured::Made));
+    let scrape = scraper.scrape().await.unwrap();
+    assert_eq!((ends(&scrape, &goes), ends(&scrape, &stays)), (None, Some(&one_partition(0))));
+    assert!(scrape.cost.rare_requests > 0 && scrape.silent.is_empty(), "{:?}", scrape.cost);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{OffsetWish, Scrape, Scraper};
 use zms_drivers::kafka::KafkaScraper;
+use zms_drivers::open::Endpoint;
 use zms_testbed::Kafka;
 
 use crate::bench::{RealBench, name};
@@ -59,7 +60,8 @@ impl Scene {
 pub async fn a_frozen_broker_and_then_a_dead_one(mut kafka: Kafka) {
     let (scene, mut scraper, call_deadline) = {
         let bench = RealBench::new(&kafka, false);
-        let endpoint = bench.endpoint();
+        // Short, so that nobody takes over what a frozen broker does (after 9 s) before it goes on.
+        let endpoint = Endpoint { deadline: Duration::from_secs(10), ..bench.endpoint() };
         (Scene::make(&bench).await, KafkaScraper::new(&endpoint).unwrap(), endpoint.deadline / 2)
     };
     until(&mut scraper, "all of it known", |scrape| scene.is_known(scrape)).await;
