@@ -2,7 +2,7 @@
 //!
 //! 1. [`meta`]: ZooKeeper, where applications read where topics live.
 //! 2. [`broker`]: what a cluster of brokers can do, whichever kind: [`broker::ClusterAdmin`], [`broker::Producer`],
-//!    [`broker::Consumer`]; [`open`] is the only place that knows which kind a cluster is.
+//!    [`broker::Consumer`], [`broker::Scraper`]; [`open`] is the only place that knows which kind a cluster is.
 //! 3. [`kafka`]: Kafka behind those traits.
 //! 4. [`influx`]: InfluxDB, where figures over time are.
 //!

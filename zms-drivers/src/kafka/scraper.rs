@@ -96,7 +96,7 @@ impl KafkaScraper {
         }
     }
 
-    /// Who coordinates these groups now. Those that `listing` brokers coordinate and did not list are gone.
+    /// Who coordinates these groups now. They are in no list of the `listing` brokers.
     async fn find_coordinators(&mut self, tick: &mut Tick, names: &[String], listing: &BTreeSet<i32>) -> bool {
         let (wire, limit) = (&self.admin.wire, tick.limit());
         let found = timeout(limit, wire.coordinators_soon(names, tick.patience)).await;
@@ -126,9 +126,9 @@ impl KafkaScraper {
             lists.extend(done.ok().map(|list| (broker, list)));
         }
         let listing: BTreeSet<i32> = lists.keys().copied().collect();
-        let doubtful = self.known.read_groups(lists);
-        if !doubtful.is_empty() {
-            self.find_coordinators(tick, &doubtful, &listing).await;
+        let missing = self.known.read_groups(lists);
+        if !missing.is_empty() {
+            self.find_coordinators(tick, &missing, &listing).await;
         }
         self.read = Some(Instant::now());
     }

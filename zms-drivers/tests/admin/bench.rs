@@ -35,7 +35,7 @@ fn subscription(group: &PhysicalName, topic: &PhysicalName) -> Subscription {
     Subscription { group: group.clone(), topics: vec![topic.clone()], from: ConsumeFrom::Earliest }
 }
 
-pub struct FakeBench(Arc<FakeCluster>);
+pub struct FakeBench(pub Arc<FakeCluster>);
 
 impl FakeBench {
     pub fn new() -> Self {

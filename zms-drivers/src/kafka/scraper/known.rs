@@ -67,11 +67,8 @@ impl Known {
         }
     }
 
-    /// New lists of groups: broker → what it coordinates. Returns groups that were known before and may be there still: they are in no
-    /// list, but that of whoever coordinates them now may be missing.
+    /// New lists of groups: broker → what it coordinates. Returns groups that were known before and are in no list.
     pub fn read_groups(&mut self, lists: BTreeMap<i32, Vec<Listed>>) -> Vec<String> {
-        let listing: BTreeSet<i32> = lists.keys().copied().collect();
-        let complete = self.view.brokers.iter().all(|broker| listing.contains(&broker.id));
         let mut before = std::mem::take(&mut self.groups);
         // While a coordinator moves both may name its groups. Either will do: whoever is asked in vain says so.
         for (broker, listed) in lists {
@@ -82,23 +79,19 @@ impl Known {
                 self.groups.insert(name, KnownGroup { summary, coordinator: Some(broker), members });
             }
         }
-        let listed_before = |group: &KnownGroup| group.coordinator.is_some_and(|id| listing.contains(&id));
-        before.retain(|_, group| !(complete && listed_before(group)));
-        let doubtful = before.keys().cloned().collect();
+        let missing = before.keys().cloned().collect();
         self.groups.append(&mut before);
-        doubtful
+        missing
     }
 
-    /// Coordinators of groups, in the same order. A group goes if its coordinator is among those whose list it was missing in.
+    /// Coordinators of groups, in the same order. A group is gone only when one of the `listing` brokers coordinates it, did so before,
+    /// and did not list it: a broker that has just become coordinator, or is about to, does not list it yet.
     pub fn read_coordinators(&mut self, names: &[String], found: PerGroup<i32>, listing: &BTreeSet<i32>) {
         for (name, found) in names.iter().zip(found) {
+            let Some(group) = self.groups.get_mut(name) else { continue };
             match found {
-                Ok(id) if listing.contains(&id) => drop(self.groups.remove(name)),
-                found => {
-                    if let Some(group) = self.groups.get_mut(name) {
-                        group.coordinator = found.ok();
-                    }
-                }
+                Ok(id) if group.coordinator == Some(id) && listing.contains(&id) => drop(self.groups.remove(name)),
+                found => group.coordinator = found.ok(),
             }
         }
     }
@@ -134,4 +127,106 @@ impl Known {
 /// It may have some now.
 pub(super) fn has_members(summary: &GroupSummary) -> bool {
     !matches!(summary.state, GroupState::Empty | GroupState::Dead)
+}
+
+#[cfg(test)]
+mod tests {
+    use zms_kafka_wire::messages as m;
+    use zms_kafka_wire::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+    use zms_kafka_wire::{Code, StrBytes, WireError};
+
+    use super::*;
+
+    /// Brokers 1 to `brokers`; partitions 0, 1 and 2 of `orders` are on brokers 1, 2 and 3 alone.
+    fn metadata(brokers: i32, topic_id: u8) -> MetadataResponse {
+        let partition = |broker: i32| {
+            MetadataResponsePartition::default()
+                .with_partition_index(broker - 1)
+                .with_leader_id(m::BrokerId(if broker <= brokers { broker } else { -1 }))
+                .with_replica_nodes(vec![m::BrokerId(broker)])
+        };
+        let topic = MetadataResponseTopic::default()
+            .with_name(Some(m::TopicName(StrBytes::from_static_str("orders"))))
+            .with_topic_id(format!("00000000-0000-0000-0000-0000000000{topic_id:02x}").parse().unwrap())
+            .with_partitions((1..=3).map(partition).collect());
+        let broker = |id| MetadataResponseBroker::default().with_node_id(m::BrokerId(id));
+        MetadataResponse::default().with_brokers((1..=brokers).map(broker).collect()).with_topics(vec![topic])
+    }
+
+    fn lists(lists: &[(i32, &[&str])]) -> BTreeMap<i32, Vec<Listed>> {
+        let listed = |name: &&str| Listed {
+            name: (*name).to_owned(),
+            state: if name.starts_with("empty") { "Empty" } else { "Stable" }.to_owned(),
+            kind: "classic".to_owned(),
+        };
+        lists.iter().map(|(id, names)| (*id, names.iter().map(listed).collect())).collect()
+    }
+
+    fn known() -> Known {
+        let mut known = Known::default();
+        known.read_metadata(&metadata(3, 7));
+        assert!(known.read_groups(lists(&[(1, &["a", "empty"]), (2, &["c"]), (3, &[])])).is_empty());
+        known
+    }
+
+    fn coordinator(known: &Known, name: &str) -> Option<Option<i32>> {
+        known.groups.get(name).map(|group| group.coordinator)
+    }
+
+    /// Lists came from these brokers, and this group was in none; then somebody says who coordinates it.
+    fn missing(known: &mut Known, listing: &[(i32, &[&str])], name: &str, found: Result<i32, WireError>) {
+        let missing = known.read_groups(lists(listing));
+        assert_eq!(missing, [name]);
+        known.read_coordinators(&missing, vec![found], &listing.iter().map(|(id, _)| *id).collect());
+    }
+
+    #[test]
+    fn a_group_that_its_coordinator_lists_no_more_is_gone() {
+        let mut known = known();
+        missing(&mut known, &[(1, &["a", "empty"]), (2, &[]), (3, &[])], "c", Ok(2));
+        assert_eq!(coordinator(&known, "c"), None);
+    }
+
+    #[test]
+    fn a_group_stays_while_its_coordinator_is_silent_or_has_just_become_it() {
+        let mut known = known();
+        let without_2: &[(i32, &[&str])] = &[(1, &["a", "empty"]), (3, &[])];
+        missing(&mut known, without_2, "c", Ok(2));
+        assert_eq!(coordinator(&known, "c"), Some(Some(2)), "it is silent");
+        let nobody = WireError::Answer { call: "", code: Code::CoordinatorNotAvailable, message: String::new() };
+        missing(&mut known, without_2, "c", Err(nobody));
+        assert_eq!(coordinator(&known, "c"), Some(None));
+        missing(&mut known, without_2, "c", Ok(3));
+        assert_eq!(coordinator(&known, "c"), Some(Some(3)), "3 does not list it yet");
+        assert!(known.read_groups(lists(&[(1, &["a", "empty"]), (3, &["c"])])).is_empty());
+        assert_eq!(coordinator(&known, "c"), Some(Some(3)));
+    }
+
+    #[test]
+    fn members_are_kept_until_a_group_is_empty() {
+        let mut known = known();
+        assert_eq!((known.groups["a"].members, known.groups["empty"].members), (None, Some(0)));
+        known.groups.get_mut("a").unwrap().members = Some(3);
+        known.read_groups(lists(&[(2, &["a", "empty", "c"])]));
+        assert_eq!((known.groups["a"].members, coordinator(&known, "a")), (Some(3), Some(Some(2))));
+    }
+
+    #[test]
+    fn first_offsets_are_forgotten_with_their_topic() {
+        let mut known = known();
+        known.topics.get_mut("orders").unwrap().starts.insert(0, 40);
+        known.read_metadata(&metadata(3, 7));
+        assert_eq!(known.topics["orders"].starts, BTreeMap::from([(0, 40)]));
+        known.read_metadata(&metadata(3, 8));
+        assert!(known.topics["orders"].starts.is_empty(), "made anew under its name");
+    }
+
+    #[test]
+    fn who_holds_replicas_and_is_not_listed_is_absent() {
+        let mut known = known();
+        let leaders = |known: &Known| known.by_leader(|_, _, _| true).into_keys().collect::<Vec<_>>();
+        assert_eq!((leaders(&known), known.absent()), (vec![1, 2, 3], BTreeSet::new()));
+        known.read_metadata(&metadata(2, 7));
+        assert_eq!((leaders(&known), known.absent()), (vec![1, 2], BTreeSet::from([3])));
+    }
 }
