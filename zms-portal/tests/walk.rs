@@ -69,6 +69,9 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
     browser.open(&format!("{}/e/dev/services/kafka/config", stage.url)).await;
     browser.see_text("server.properties", browser::PATIENCE).await;
 
+    let cookie = browser.page.get_named_cookie("__Host-zms").await.unwrap();
+    stage.signed_in(&format!("__Host-zms={}", cookie.value()));
+    figures::of_a_cluster(&stage).await;
     a_topic_for_an_application(&browser, &stage).await;
     let sender = stage.send("20", &[]);
     figures::of_a_topic(&browser, &stage).await;
@@ -184,8 +187,7 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
     browser.press("button[name=approve]").await;
     browser.see_within(".flow .chip-done", Duration::from_secs(30)).await;
 
-    let cookie = browser.page.get_named_cookie("__Host-zms").await.unwrap();
-    stage.take_client_file(&format!("__Host-zms={}", cookie.value())).await;
+    stage.take_client_file().await;
     let said = stage.send("200", &["--count", "500"]).end();
     assert!(said.contains("sent 500, failed 0"), "{said}");
     let consumer = stage.consume();

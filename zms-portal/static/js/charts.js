@@ -31,12 +31,11 @@ function draw(figure, chart, data) {
   const write = UNITS[data.unit] ?? thousands;
   const text = dark() ? "#a9bdc1" : "#51626a";
   const line = dark() ? "rgba(203,225,229,.13)" : "rgba(15,23,42,.11)";
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const days = data.t.at(-1) - data.t[0] > 2 * 86_400_000;
   const time = (ms) => new Date(ms).toLocaleString([], { ...(days ? { month: "short", day: "numeric" } : {}), hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const gaps = data.gaps.map((gap) => [{ xAxis: gap.from_ms, name: gap.why }, { xAxis: gap.to_ms }]);
   chart.setOption({
-    animation: !still && !figure.dataset.drawn,
+    animation: false,
     color: COLOURS,
     grid: { left: 8, right: 14, top: 12, bottom: 4, containLabel: true },
     // Text instead of HTML: pages allow no inline style.

@@ -31,6 +31,13 @@ fn figures_of<'a>(figures: &'a Value, list: &str, field: &str, name: &str) -> &'
     figures[list].as_array().unwrap().iter().find(|one| one[field] == name).unwrap_or(&Value::Null)
 }
 
+/// The collector has found the cluster and ended a tick: from now on it counts every message.
+pub async fn of_a_cluster(stage: &Stage) {
+    let path = "/environments/dev/figures";
+    let whole = |said: &Value| figures_of(said, "clusters", "name", "kafka")["reach"] == "whole";
+    until("the collector reaches the cluster", Duration::from_secs(60), stage, path, whole).await;
+}
+
 /// Within 30 s of the first message its topic's page shows rates, lag, who sends and who consumes.
 pub async fn of_a_topic(browser: &Browser, stage: &Stage) {
     let begun = Instant::now();
@@ -41,11 +48,11 @@ pub async fn of_a_topic(browser: &Browser, stage: &Stage) {
         positive("in") && positive("out: billing")
     };
     until("rates on the chart", patience, stage, CHART, flows).await;
-    browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+    browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
     browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr:nth-child(2)", browser::PATIENCE).await;
     browser.see_within("#chart-topic-lag[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
     println!("walk: the chart of orders had rates {:.1} s after the first message", begun.elapsed().as_secs_f32());
-    browser.open(&format!("{}/e/dev/topics/orders/clients", stage.url)).await;
+    browser.open(&format!("{}/e/dev/topics/orders/clients?range=15m", stage.url)).await;
     browser.see_text("example-send", browser::PATIENCE).await;
     browser.see_text("example-consume", browser::PATIENCE).await;
     let rates = "#clients tbody tr:nth-child(1) td:nth-child(4)";
@@ -57,13 +64,13 @@ pub async fn of_a_topic(browser: &Browser, stage: &Stage) {
     assert!(begun.elapsed() < patience + Duration::from_secs(15), "{:?}", begun.elapsed());
     browser.picture("clients").await;
 
-    browser.open(&format!("{}/e/dev/clusters/kafka", stage.url)).await;
+    browser.open(&format!("{}/e/dev/clusters/kafka?range=15m", stage.url)).await;
     browser.see_within("#chart-cluster-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
     browser.see_within("#chart-cluster-bytes[data-drawn] .chart-legend tbody tr", Duration::from_secs(30)).await;
     browser.picture("cluster").await;
     let hosts = stage.get("/environments/dev/hosts").await;
     let id = hosts["items"][0]["id"].as_str().unwrap();
-    browser.open(&format!("{}/e/dev/hosts/{id}", stage.url)).await;
+    browser.open(&format!("{}/e/dev/hosts/{id}?range=15m", stage.url)).await;
     for chart in ["cpu", "memory", "disk"] {
         browser.see_within(&format!("#chart-host-{chart}[data-drawn] .chart-legend tbody tr"), Duration::from_secs(30)).await;
     }
@@ -115,7 +122,7 @@ pub async fn of_a_group_whose_consumer_is_stopped(browser: &Browser, stage: &Sta
     assert!(ticks >= 4, "{ticks} ticks in a minute");
     println!("walk: lag was exact at {ticks} ticks while the consumer was stopped");
     adds_up(stage).await;
-    browser.open(&format!("{}/e/dev/groups/billing", stage.url)).await;
+    browser.open(&format!("{}/e/dev/groups/billing?range=15m", stage.url)).await;
     browser.see_within("#chart-group-lag[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
     browser.picture("group").await;
 }
@@ -150,7 +157,7 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage) {
     let before = others(stage);
     let chart = until("a chart", Duration::from_secs(30), stage, CHART, |chart| !values(chart, "in").is_empty()).await;
     let from = chart["t"].as_array().unwrap().last().unwrap().as_i64().unwrap();
-    browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+    browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(45) {
         stage.kill_instance("collector-1");
@@ -173,7 +180,7 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage) {
     assert!(length >= 30_000, "{chart:#}");
     let zero = values(&chart, "in").into_iter().flatten().any(|value| value == 0.0);
     assert!(!zero, "messages were sent all the time\n{chart:#}");
-    browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+    browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
     browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
     browser.picture("topic").await;
 }

@@ -153,6 +153,11 @@ impl Stage {
         self.folder.path().join("zms-client.toml")
     }
 
+    /// From now on its requests are those of the person with this cookie.
+    pub fn signed_in(&self, cookie: &str) {
+        cookie.clone_into(&mut self.cookie.lock().unwrap());
+    }
+
     /// What the API answers to a signed-in person's script.
     pub async fn get(&self, path: &str) -> serde_json::Value {
         let http = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
@@ -165,8 +170,8 @@ impl Stage {
     }
 
     /// Makes the file for applications, as a signed-in person's script would.
-    pub async fn take_client_file(&self, cookie: &str) {
-        cookie.clone_into(&mut self.cookie.lock().unwrap());
+    pub async fn take_client_file(&self) {
+        let cookie = self.cookie.lock().unwrap().clone();
         let http = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
         let request = http.post(format!("{}/api/v1/environments/dev/client-file", self.url));
         let request =
