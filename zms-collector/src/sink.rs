@@ -157,7 +157,8 @@ impl Sink {
                     }
                     failures = failures.saturating_add(1);
                     let wait = RETRY.saturating_mul(1 << failures.min(6).saturating_sub(1)).min(LONGEST);
-                    let wait = if let MetricError::Passing { after: Some(after), .. } = error { after.min(LONGEST) } else { wait };
+                    let wait =
+                        if let MetricError::Passing { after: Some(after), .. } = error { after.min(LONGEST) } else { wait };
                     tokio::select! {
                         () = sleep(wait) => {}
                         // Another store, or another password.

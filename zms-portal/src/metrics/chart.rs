@@ -156,16 +156,14 @@ impl Chart {
                 by(&KAFKA_BROKER, "produce_p99_ms", Max, "broker", |m| m.metrics_produce()),
                 by(&KAFKA_BROKER, "fetch_p99_ms", Max, "broker", |m| m.metrics_fetch()),
             ],
-            Self::HostCpu => vec![
-                one(&HOST, "cpu", Mean, |m| m.metrics_busy()),
-                one(&HOST, "cpu_wait", Mean, |m| m.metrics_waiting()),
-            ],
+            Self::HostCpu => {
+                vec![one(&HOST, "cpu", Mean, |m| m.metrics_busy()), one(&HOST, "cpu_wait", Mean, |m| m.metrics_waiting())]
+            }
             Self::HostMemory => vec![one(&HOST, "memory", Max, |m| m.metrics_used())],
             Self::HostDisk => vec![one(&HOST, "disk", Max, |m| m.metrics_used())],
-            Self::HostNetwork => vec![
-                one(&HOST, "net_in", Mean, |m| m.metrics_in()),
-                one(&HOST, "net_out", Mean, |m| m.metrics_out()),
-            ],
+            Self::HostNetwork => {
+                vec![one(&HOST, "net_in", Mean, |m| m.metrics_in()), one(&HOST, "net_out", Mean, |m| m.metrics_out())]
+            }
         }
     }
 

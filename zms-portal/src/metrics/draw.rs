@@ -101,13 +101,7 @@ pub(super) async fn draw(
 }
 
 /// One axis for all: every window whose figures could be here, and later ones that are here already.
-fn lay_out(
-    parts: &[Part],
-    found: Vec<Vec<Series>>,
-    windows: Windows,
-    now_ms: i64,
-    m: Messages,
-) -> (Vec<i64>, Vec<DrawnSeries>) {
+fn lay_out(parts: &[Part], found: Vec<Vec<Series>>, windows: Windows, now_ms: i64, m: Messages) -> (Vec<i64>, Vec<DrawnSeries>) {
     let seen: BTreeSet<i64> = found.iter().flatten().flat_map(|series| &series.points).map(|(at, _)| *at).collect();
     let newest = seen.last().copied().unwrap_or(i64::MIN);
     let due = |at: i64| at + windows.step_ms + LATE_MS <= now_ms;

@@ -1,12 +1,11 @@
 //! Does the effects of a creation.
 
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{BrokerError, TopicWish};
+use zms_drivers::broker::TopicWish;
 
 use super::flow::{Command, Create, Effect, Named, Plan};
 use crate::app::App;
 use crate::engine::{EffectContext, Outcome, Perform};
-use crate::error::Error;
 use crate::hindrance::Hindrance;
 use crate::metadata::Wanted;
 use crate::{clusters, environments, groups, topics};

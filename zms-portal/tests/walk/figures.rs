@@ -83,7 +83,9 @@ pub async fn of_a_topic(browser: &Browser, stage: &Stage) {
     browser.open(&format!("{}/e/dev/topics/orders/clients", stage.url)).await;
     // Its past stays on the charts.
     let list = "return document.querySelector('#clients').innerText";
-    let listed = async || browser.page.execute(list, vec![]).await.is_ok_and(|text| !text.as_str().unwrap_or_default().contains("example-consume"));
+    let listed = async || {
+        browser.page.execute(list, vec![]).await.is_ok_and(|text| !text.as_str().unwrap_or_default().contains("example-consume"))
+    };
     while !listed().await {
         assert!(gone.elapsed() < Duration::from_secs(30), "the stopped client is still there:\n{}", browser.text().await);
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -169,7 +171,8 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage) {
     assert_eq!(others(stage), before, "nothing else was touched");
     let back = |chart: &Value| {
         let (t, values) = (chart["t"].as_array().unwrap(), values(chart, "in"));
-        let after: Vec<Option<f64>> = t.iter().zip(values).filter(|(at, _)| at.as_i64().unwrap() > from).map(|(_, value)| value).collect();
+        let after: Vec<Option<f64>> =
+            t.iter().zip(values).filter(|(at, _)| at.as_i64().unwrap() > from).map(|(_, value)| value).collect();
         after.iter().any(Option::is_none) && after.last().is_some_and(Option::is_some)
     };
     let chart = until("the chart goes on after the gap", Duration::from_secs(90), stage, CHART, back).await;
@@ -195,10 +198,19 @@ pub async fn add_up(stage: &Stage, sent: u64) {
     let chart = until("a tick without messages", Duration::from_secs(40), stage, CHART, newest_is_empty).await;
     let step = chart["step_ms"].as_f64().unwrap() / 1000.0;
     let shown: f64 = values(&chart, "in").into_iter().flatten().map(|rate| rate * step).sum();
-    let gaps: f64 = chart["gaps"].as_array().unwrap().iter().map(|gap| (gap["to_ms"].as_f64().unwrap() - gap["from_ms"].as_f64().unwrap()) / 1000.0).sum();
+    let gaps: f64 = chart["gaps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|gap| (gap["to_ms"].as_f64().unwrap() - gap["from_ms"].as_f64().unwrap()) / 1000.0)
+        .sum();
     // The sender's pace is 20 a second; the first tick after a gap has no rate.
     let expected = sent as f64 - gaps * 20.0;
     let off = (shown - expected).abs() / sent as f64;
-    println!("walk: {sent} sent, {shown:.0} on the chart and {:.0} in its gaps of {gaps:.0} s: {:.2} % off", gaps * 20.0, off * 100.0);
+    println!(
+        "walk: {sent} sent, {shown:.0} on the chart and {:.0} in its gaps of {gaps:.0} s: {:.2} % off",
+        gaps * 20.0,
+        off * 100.0
+    );
     assert!(off <= 0.02, "{chart:#}");
 }
