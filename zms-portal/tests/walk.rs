@@ -80,6 +80,7 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
     figures::of_a_collector_that_is_killed(&browser, &stage).await;
     let said = sender.end();
     figures::add_up(&stage, 500 + said_sent(&said)).await;
+    without_zookeeper(&stage);
     assert!(
         said.contains(", failed 0,") && said.contains("closed, 0 given up"),
         "no send failed while everything was killed once:\n{said}"
@@ -212,15 +213,42 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
     assert_eq!(lag, "0", "everything that was sent was consumed and committed");
 }
 
+/// An application that is started anew while ZooKeeper is down sends by what it kept on its disk.
+fn without_zookeeper(stage: &Stage) {
+    stage.kill_instance("zookeeper-1");
+    let sender = stage.send("50", &["--count", "20"]);
+    stage.until("the example sends without ZooKeeper", || {
+        stage.kill_instance("zookeeper-1");
+        sender.said().contains("sent 20,")
+    });
+    let said = sender.end();
+    assert!(said.contains("sent 20, failed 0"), "{said}");
+    stage.until("ZooKeeper is back, once", || stage.instances().get("zookeeper-1").is_some_and(|pids| pids.len() == 1));
+}
+
 /// kill -9 of portal, agent and supervisord, one after the other: nothing of what runs is touched or started twice.
 async fn killed_one_at_a_time(browser: &Browser, stage: &Stage) {
     let before = stage.instances();
     assert_eq!(before.len(), 4, "{before:?}");
+    let mut logs = stage.logs();
     for victim in ["supervisord", "zms-agent", "zms-portal"] {
         stage.kill_9(victim);
         stage.until(&format!("{victim} is back"), || stage.runs(victim));
         assert_eq!(stage.instances(), before, "after kill -9 of {victim} the same processes run, each once");
+        if victim == "supervisord" {
+            logs = stage.logs();
+            // Each has something to say: a member joins and leaves, a chart is asked for, and the portal will be gone for a moment.
+            let consumer = stage.consume();
+            stage.until("the consumer is there", || consumer.said().contains("done "));
+            consumer.end();
+            browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+            browser.see_within("#chart-topic-rate[data-drawn]", browser::PATIENCE).await;
+        }
     }
+    stage.until("each has written to its log since supervisord was killed", || {
+        let now = stage.logs();
+        logs.len() == 4 && logs.iter().all(|(id, size)| now.get(id).is_some_and(|now| now > size))
+    });
     browser.open(&format!("{}/e/dev/services", stage.url)).await;
     let end = Instant::now() + Duration::from_secs(40);
     while browser.count(".chip-healthy").await < 4 {

@@ -182,7 +182,7 @@ mod tests {
 
     fn laid_out(points: &[(i64, f64)], now_ms: i64) -> (Vec<i64>, Vec<Option<f64>>) {
         let parts = Chart::HostMemory.parts();
-        let windows = Windows { from_ms: 0, to_ms: 100_000, step_ms: STEP };
+        let windows = Windows { from_ms: 0, to_ms: 100_000, step_ms: STEP, retention: zms_core::series::Retention::Raw };
         let (t, series) = lay_out(&parts, vec![vec![series(points)]], windows, now_ms, Messages::ENGLISH);
         (t, series[0].values.clone())
     }

@@ -135,7 +135,7 @@ async fn a_snapshot_of_an_earlier_leader_and_garbage_are_refused() {
 async fn cpu(stage: &Stage) -> Result<super::draw::Drawn, Error> {
     let subject = Subject { host: "h".to_owned(), ..Subject::default() };
     let now = now_ms();
-    let windows = Windows::new(now - 600_000, now);
+    let windows = Windows::new(now - 600_000, now, now);
     draw(&stage.app, &stage.environment, (Chart::HostCpu, &subject), windows, (now, Messages::ENGLISH)).await
 }
 

@@ -121,6 +121,12 @@ impl Stage {
         !self.of(program).is_empty()
     }
 
+    /// Bytes in the log of each instance.
+    pub fn logs(&self) -> BTreeMap<String, u64> {
+        let size = |id: &String| fs::metadata(self.host().join("log").join(id).join("out.log")).map_or(0, |file| file.len());
+        self.instances().into_keys().map(|id| (id.clone(), size(&id))).collect()
+    }
+
     /// kill -9 of an instance, if it runs.
     pub fn kill_instance(&self, id: &str) {
         for pid in self.instances().remove(id).unwrap_or_default() {
