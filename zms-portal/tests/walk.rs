@@ -90,6 +90,11 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
     browser.open(&format!("{}/e/dev", stage.url)).await;
     browser.press("button[name=language][value=zh]").await;
     browser.see_text("主机", browser::PATIENCE).await;
+    browser.page.execute("document.querySelector('button[name=theme][value=dark]').click()", vec![]).await.unwrap();
+    browser.see("html[data-bs-theme=dark]").await;
+    browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
+    browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
+    browser.picture("dark").await;
     browser.page.set_window_size(390, 900).await.unwrap();
     for path in [
         "",
@@ -102,6 +107,7 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
         "e/dev/topics",
         "e/dev/topics/orders/overview",
         "e/dev/topics/orders/partitions",
+        "e/dev/topics/orders/clients",
         "e/dev/groups",
         "e/dev/groups/billing",
         "e/dev/requests/new/topic",
@@ -119,6 +125,7 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
             .execute("return document.documentElement.scrollWidth - document.documentElement.clientWidth", vec![])
             .await
             .unwrap();
+        browser.picture(&format!("narrow-{}", path.replace('/', "-"))).await;
         assert!(wide.as_i64().unwrap() <= 0, "/{path} is {wide} px wider than a phone");
     }
     browser.page.clone().close().await.unwrap();

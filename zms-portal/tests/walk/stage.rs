@@ -148,9 +148,9 @@ impl Stage {
 
     /// Waits for a condition.
     pub fn until(&self, what: &str, condition: impl Fn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(40);
+        let end = Instant::now() + Duration::from_secs(90);
         while !condition() {
-            assert!(Instant::now() < end, "after 40 s still not: {what}\n{}", self.story());
+            assert!(Instant::now() < end, "after 90 s still not: {what}\n{}", self.story());
             std::thread::park_timeout(Duration::from_millis(200));
         }
     }
