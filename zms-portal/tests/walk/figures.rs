@@ -157,6 +157,9 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage) {
         instances
     };
     let before = others(stage);
+    // The portal was started anew a moment ago: it has to have heard of the collector to miss it.
+    let heard = |said: &Value| said["silent"] == false;
+    until("the portal hears of the collector", Duration::from_secs(40), stage, "/environments/dev/figures", heard).await;
     let chart = until("a chart", Duration::from_secs(30), stage, CHART, |chart| !values(chart, "in").is_empty()).await;
     let from = chart["t"].as_array().unwrap().last().unwrap().as_i64().unwrap();
     browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
