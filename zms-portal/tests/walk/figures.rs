@@ -164,7 +164,7 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage) {
     let from = chart["t"].as_array().unwrap().last().unwrap().as_i64().unwrap();
     browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(45) {
+    while begun.elapsed() < Duration::from_secs(35) {
         stage.kill_instance("collector-1");
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
