@@ -27,8 +27,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use zms_core::names::InstanceId;
 
 pub use error::{ExecError, Exit};
@@ -116,11 +117,28 @@ fn take_lock(path: &Path, id: &InstanceId) -> Result<InstanceLock, ExecError> {
     Err(ExecError::busy(format!("{who} holds {}: {id} runs already, a second copy would destroy its data", path.display())))
 }
 
+/// Where the pipe that was standard input is kept: above all that is opened here.
+const KEPT: i32 = 10;
+
+/// Holds the pipe that supervisord gave as standard input, for as long as the process lives. supervisord 4.3 asks the system about its
+/// end of it when one of its connections had the same number before, and is told at once that nobody holds the other end, again and
+/// again: it would use a whole processor.
+fn hold_the_pipe() -> nix::Result<()> {
+    let input = io::stdin();
+    let kind = SFlag::from_bits_truncate(fstat(&input)?.st_mode) & SFlag::S_IFMT;
+    if kind == SFlag::S_IFIFO {
+        // Meant to be left open across exec.
+        fcntl(&input, FcntlArg::F_DUPFD(KEPT))?;
+    }
+    Ok(())
+}
+
 /// Standard input from nowhere, output and error to the end of the log.
 fn redirect(path: &Path) -> Result<(), ExecError> {
     let to = |error: io::Error| ExecError::system(format!("send the output to {}", path.display()), error);
     let nothing = File::open("/dev/null").map_err(to)?;
     let log = log::open(path).map_err(to)?;
+    hold_the_pipe().map_err(|error| to(error.into()))?;
     nix::unistd::dup2_stdin(&nothing).map_err(|error| to(error.into()))?;
     nix::unistd::dup2_stdout(&log).map_err(|error| to(error.into()))?;
     nix::unistd::dup2_stderr(&log).map_err(|error| to(error.into()))

@@ -205,6 +205,23 @@ fn more_open_files_than_allowed_are_a_line_in_the_log_and_no_failure() {
 }
 
 #[test]
+fn the_pipe_of_whoever_started_it_is_held_though_nothing_is_read_from_it() {
+    // supervisord asks the system about its end of the pipe when a connection of the same number was there before, and is told at once,
+    // again and again, for as long as nobody holds the other end: a processor's worth of nothing.
+    let host = Host::new(|_| {});
+    let child = host.command().stdin(Stdio::piped()).spawn().unwrap();
+    let running = Running(child);
+    let pid = running.0.id();
+    until("the process to be the instance", || process::marker(pid).is_some_and(|marker| marker.instance == host.id));
+    let ours = running.0.stdin.as_ref().map(std::os::fd::AsRawFd::as_raw_fd).unwrap();
+    let pipe = fs::read_link(format!("/proc/self/fd/{ours}")).unwrap();
+    let open = || fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    until("the process to be there", || process::command(pid).is_some_and(|command| command.starts_with("/bin/sleep")));
+    assert_eq!(open().filter(|link| *link == pipe).count(), 1, "{:?}", open().collect::<Vec<_>>());
+    assert_eq!(fs::read_link(format!("/proc/{pid}/fd/0")).unwrap(), PathBuf::from("/dev/null"));
+}
+
+#[test]
 fn a_broken_pipe_ends_the_process_as_it_would_without_us() {
     // The Rust runtime ignores SIGPIPE; a program must not inherit that.
     let host = Host::new(|file| file.argv = sh("grep SigIgn /proc/self/status"));
