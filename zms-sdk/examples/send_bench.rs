@@ -38,10 +38,10 @@ const ENOUGH: f64 = 0.95;
 #[derive(Parser)]
 struct Arguments {
     /// Rounds of each client, for each number of senders.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 21)]
     rounds: usize,
-    /// Length of a round, in milliseconds.
-    #[arg(long, default_value_t = 3000)]
+    /// Length of a round, in milliseconds. Many short ones: a broker's pauses then hit both clients alike.
+    #[arg(long, default_value_t = 1000)]
     round_ms: u64,
     /// Senders at once, one number for each figure.
     #[arg(long, value_delimiter = ',', default_value = "1,8,16,64")]
