@@ -123,13 +123,7 @@ fn instance(
 }
 
 /// What a broker says by its own names, and rates of the three that people look at.
-fn kafka(
-    tags: &[&str],
-    now: &InstanceFigures,
-    at_ms: i64,
-    delta: Option<&Delta<'_>>,
-    before: Option<&InstanceFigures>,
-) -> Point {
+fn kafka(tags: &[&str], now: &InstanceFigures, at_ms: i64, delta: Option<&Delta<'_>>, before: Option<&InstanceFigures>) -> Point {
     let rate = |name: &str| {
         let (delta, before) = delta.zip(before)?;
         let new = now.said.get(name)? - before.said.get(name)?;
@@ -211,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_wrong_clock_is_put_right_and_a_late_frame_is_no_wrong_clock() {
-        for (newest, now, error) in [(0, 5_000, 0), (100_000, 100_000, 0), (0, 3_600_000, 3_600_000), (7_200_000, 0, -7_200_000)] {
+        for (newest, now, error) in [(0, 5_000, 0), (100_000, 100_000, 0), (0, 3_600_000, 3_600_000), (7_200_000, 0, -7_200_000)]
+        {
             assert_eq!(clock_error(newest, now), error);
         }
         let points = Last::default().take(&watched(), frame(10_000, 0, 0.0), 3_600_000);

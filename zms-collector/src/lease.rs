@@ -192,7 +192,8 @@ mod tests {
     fn a_lead_is_free_when_nobody_has_it_or_nobody_has_written_it_for_long() {
         let held = |holder: &str| Held { holder: holder.to_owned(), fence: 7, beat: 1 };
         let (short, long, expiry) = (Duration::from_secs(1), Duration::from_secs(15), Duration::from_secs(15));
-        for (holder, unchanged, free) in [("", short, true), ("me", short, true), ("other", short, false), ("other", long, true)] {
+        for (holder, unchanged, free) in [("", short, true), ("me", short, true), ("other", short, false), ("other", long, true)]
+        {
             assert_eq!(is_free(&held(holder), "me", unchanged, expiry), free, "{holder} {unchanged:?}");
         }
     }

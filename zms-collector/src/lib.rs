@@ -12,6 +12,7 @@
 //! Read in this order:
 //! 1. [`orders`]: what is to be done, from the portal, kept on disk. [`lease`]: who leads.
 //! 2. [`tick`]: from what a cluster said to figures and points; pure. [`host`]: the same for frames of hosts; pure.
+//!    [`rollup`]: what is kept for months.
 //! 3. [`cluster`], [`reports`], [`frames`]: where it comes from. [`board`], [`sink`], [`portal`]: where it goes.
 //! 4. [`run`]: how it hangs together.
 
@@ -25,6 +26,7 @@ pub mod listen;
 pub mod orders;
 pub mod portal;
 pub mod reports;
+pub mod rollup;
 pub mod run;
 pub mod sink;
 pub mod tick;

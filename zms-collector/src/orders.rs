@@ -104,7 +104,15 @@ mod tests {
     use super::*;
 
     fn orders(revision: u64) -> Orders {
-        Orders { revision, environment: "dev".to_owned(), metadata: None, metrics: None, hosts: Vec::new(), revoked: Vec::new(), tick_s: 10 }
+        Orders {
+            revision,
+            environment: "dev".to_owned(),
+            metadata: None,
+            metrics: None,
+            hosts: Vec::new(),
+            revoked: Vec::new(),
+            tick_s: 10,
+        }
     }
 
     #[test]

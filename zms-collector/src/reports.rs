@@ -229,12 +229,8 @@ async fn consume(metadata: &MetadataStore, folder: &Path, board: &Arc<Board>, si
         user: secure.then(|| metadata.login.user.clone()),
         password: secure.then(|| metadata.login.password.clone()),
     };
-    let zms = Zms::builder()
-        .application("zms-collector")
-        .client(client)
-        .cache(folder.join("sdk"))
-        .without_statistics()
-        .connect()?;
+    let zms =
+        Zms::builder().application("zms-collector").client(client).cache(folder.join("sdk")).without_statistics().connect()?;
     let (board, sink) = (board.clone(), sink.clone());
     let handler = move |message: Received| {
         sink.push(lock(&board.applications).take(message.bytes(), now_ms()));
@@ -256,9 +252,15 @@ mod tests {
         let mut latency_us = Histogram::default();
         latency_us.record(2_000);
         let producing = Producing { topic: "orders".into(), cluster: "main".into(), sent, latency_us, ..Producing::default() };
-        let consuming =
-            Consuming { group: "billing".into(), topic: "orders".into(), cluster: "main".into(), done: 5, ..Consuming::default() };
-        let mut report: Report = serde_json::from_value(serde_json::json!({ "client": client, "at_ms": 1_000, "window_ms": 10_000 })).unwrap();
+        let consuming = Consuming {
+            group: "billing".into(),
+            topic: "orders".into(),
+            cluster: "main".into(),
+            done: 5,
+            ..Consuming::default()
+        };
+        let mut report: Report =
+            serde_json::from_value(serde_json::json!({ "client": client, "at_ms": 1_000, "window_ms": 10_000 })).unwrap();
         (report.application, report.producers, report.consumers) = ("shop".into(), vec![producing], vec![consuming]);
         report.to_bytes()
     }

@@ -1,5 +1,5 @@
 //! To InfluxDB: points wait in a bounded queue and go in batches. When it is full the oldest go, those of single clients and partitions
-//! first; every one is counted. Who makes points never waits.
+//! first; every one is counted. Who makes points never waits. What is kept for months is made here of what goes by.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,9 @@ use zms_core::series::{Point, Retention};
 use zms_drivers::influx::{self, Lines, MetricError, MetricSink};
 
 use crate::board::lock;
+use crate::now_ms;
 use crate::orders::Current;
+use crate::rollup::Rollup;
 
 /// Points in one request.
 const BATCH: usize = 5_000;
@@ -36,10 +38,14 @@ struct Shared {
     filled: Notify,
 }
 
-#[derive(Debug, Default)]
+/// In which order they are written, and in the reverse order given up.
+const ORDER: [Retention; 4] = [Retention::H1, Retention::M5, Retention::Raw, Retention::Detail];
+
+#[derive(Debug)]
 struct Queue {
-    raw: VecDeque<Point>,
-    detail: VecDeque<Point>,
+    /// One for each of [`ORDER`].
+    lanes: [VecDeque<Point>; 4],
+    rollups: [(Retention, Rollup); 2],
     written: u64,
     dropped: u64,
     /// A batch that is under way.
@@ -48,17 +54,44 @@ struct Queue {
 }
 
 impl Queue {
+    fn new(now_ms: i64) -> Self {
+        let rollup = |retention: Retention| (retention, Rollup::new(retention.step_ms().unwrap_or(i64::MAX), now_ms));
+        let rollups = [rollup(Retention::M5), rollup(Retention::H1)];
+        Self { lanes: Default::default(), rollups, written: 0, dropped: 0, taken: 0, problem: None }
+    }
+
     fn len(&self) -> usize {
-        self.raw.len() + self.detail.len() + self.taken
+        self.lanes.iter().map(VecDeque::len).sum::<usize>() + self.taken
     }
 
     fn lane(&mut self, retention: Retention) -> &mut VecDeque<Point> {
-        if retention == Retention::Detail { &mut self.detail } else { &mut self.raw }
+        let at = ORDER.iter().position(|known| *known == retention).expect("all retentions are in the order");
+        &mut self.lanes[at]
+    }
+
+    fn add(&mut self, point: Point) {
+        let retention = point.measurement.retention;
+        if retention == Retention::Raw {
+            for at in 0..self.rollups.len() {
+                let (longer, rollup) = &mut self.rollups[at];
+                let (longer, made) = (*longer, rollup.add(&point));
+                self.lane(longer).extend(made);
+            }
+        }
+        self.lane(retention).push_back(point);
+    }
+
+    fn close(&mut self, now_ms: i64) {
+        for at in 0..self.rollups.len() {
+            let (longer, rollup) = &mut self.rollups[at];
+            let (longer, made) = (*longer, rollup.close(now_ms));
+            self.lane(longer).extend(made);
+        }
     }
 
     /// At most `most` points stay.
     fn trim(&mut self, most: usize) {
-        while self.len() > most && self.detail.pop_front().or_else(|| self.raw.pop_front()).is_some() {
+        while self.len() > most && self.lanes.iter_mut().rev().find_map(VecDeque::pop_front).is_some() {
             self.dropped += 1;
         }
     }
@@ -67,7 +100,7 @@ impl Queue {
 impl Sink {
     /// Keeps at most so many points.
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Shared { most, queue: Mutex::default(), filled: Notify::new() }))
+        Self(Arc::new(Shared { most, queue: Mutex::new(Queue::new(now_ms())), filled: Notify::new() }))
     }
 
     /// Takes points over.
@@ -77,8 +110,9 @@ impl Sink {
         }
         let mut queue = lock(&self.0.queue);
         for point in points {
-            queue.lane(point.measurement.retention).push_back(point);
+            queue.add(point);
         }
+        queue.close(now_ms());
         queue.trim(self.0.most);
         drop(queue);
         self.0.filled.notify_one();
@@ -96,23 +130,23 @@ impl Sink {
         }
     }
 
-    /// The oldest points of one retention; empty when nothing waits.
-    fn take(&self) -> Vec<Point> {
+    /// The oldest points of one retention; `None` when nothing waits.
+    fn take(&self) -> Option<(Retention, Vec<Point>)> {
         let mut queue = lock(&self.0.queue);
-        let retention = if queue.raw.is_empty() { Retention::Detail } else { Retention::Raw };
-        let lane = queue.lane(retention);
+        let at = queue.lanes.iter().position(|lane| !lane.is_empty())?;
+        let lane = &mut queue.lanes[at];
         let count = lane.len().min(BATCH);
         let batch: Vec<Point> = lane.drain(..count).collect();
         queue.taken = batch.len();
-        batch
+        Some((ORDER[at], batch))
     }
 
     /// What could not be written waits again, before all others.
-    fn put_back(&self, batch: Vec<Point>, why: &MetricError) {
+    fn put_back(&self, (retention, batch): (Retention, Vec<Point>), why: &MetricError) {
         let mut queue = lock(&self.0.queue);
         queue.taken = 0;
         for point in batch.into_iter().rev() {
-            queue.lane(point.measurement.retention).push_front(point);
+            queue.lane(retention).push_front(point);
         }
         queue.problem = Some(why.to_string());
         queue.trim(self.0.most);
@@ -157,13 +191,16 @@ impl Sink {
                     }
                     failures = failures.saturating_add(1);
                     let wait = RETRY.saturating_mul(1 << failures.min(6).saturating_sub(1)).min(LONGEST);
-                    let wait = if let MetricError::Passing { after: Some(after), .. } = error { after.min(LONGEST) } else { wait };
+                    let wait =
+                        if let MetricError::Passing { after: Some(after), .. } = error { after.min(LONGEST) } else { wait };
                     tokio::select! {
                         () = sleep(wait) => {}
                         // Another store, or another password.
                         _ = orders.changed() => {}
                         _ = stop.wait_for(|stop| *stop) => {}
                     }
+                    // What waits is tried again also when nothing new comes.
+                    self.0.filled.notify_one();
                 }
             }
         }
@@ -202,12 +239,10 @@ impl Sink {
     /// Writes everything that waits, batch by batch; what failed for a reason that passes waits again.
     async fn flush(&self, sink: &dyn MetricSink) -> Result<(), MetricError> {
         loop {
-            let batch = self.take();
-            let Some(first) = batch.first() else {
+            let Some((retention, batch)) = self.take() else {
                 lock(&self.0.queue).problem = None;
                 return Ok(());
             };
-            let retention = if first.measurement.retention == Retention::Detail { Retention::Detail } else { Retention::Raw };
             let mut lines = Lines::new();
             let empty = batch.iter().filter(|point| !lines.push(point)).count();
             match write(sink, retention, lines).await {
@@ -216,7 +251,7 @@ impl Sink {
                     self.settle(done);
                 }
                 Err(error) => {
-                    self.put_back(batch, &error);
+                    self.put_back((retention, batch), &error);
                     return Err(error);
                 }
             }

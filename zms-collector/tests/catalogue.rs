@@ -56,9 +56,15 @@ fn every_setting_reaches_the_program() {
     std::fs::write(folder.path().join("collector.toml"), body).unwrap();
     let path = folder.path().join("collector.toml");
     let config = read(["zms-collector".into(), "--config".into(), path.into_os_string()]).unwrap();
-    assert_eq!((config.frames_listen.to_string(), config.status_listen.to_string()), ("10.0.0.7:18445".to_owned(), "127.0.0.1:19090".to_owned()));
+    assert_eq!(
+        (config.frames_listen.to_string(), config.status_listen.to_string()),
+        ("10.0.0.7:18445".to_owned(), "127.0.0.1:19090".to_owned())
+    );
     assert_eq!((config.queue_points, config.portal.as_str()), (1234, "https://portal:8444"));
-    assert_eq!((config.identity.as_path(), config.authority.as_path()), (Path::new("/conf/identity.pem"), Path::new("/conf/authority.pem")));
+    assert_eq!(
+        (config.identity.as_path(), config.authority.as_path()),
+        (Path::new("/conf/identity.pem"), Path::new("/conf/authority.pem"))
+    );
     assert_eq!(spec.body.exec.env["RUST_LOG"], "debug");
     assert!(matches!(&spec.body.probe, Probe::Http { host, port: 19090, path } if host == "127.0.0.1" && path == "/livez"));
 }

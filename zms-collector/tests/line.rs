@@ -33,7 +33,11 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
     // From hosts, each as its certificate says.
     let frame = |at_ms, busy| Frames {
         dropped: 0,
-        frames: vec![Frame { at_ms, host: HostFigures { cpu_busy_ms: Some(busy), cpus: Some(1), ..HostFigures::default() }, ..Frame::default() }],
+        frames: vec![Frame {
+            at_ms,
+            host: HostFigures { cpu_busy_ms: Some(busy), cpus: Some(1), ..HostFigures::default() },
+            ..Frame::default()
+        }],
     };
     let now = now_ms();
     assert_eq!(stage.push(&first, HOST, &frame(now - 2_000, 0)).await, 204);
@@ -42,7 +46,8 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
     assert!(stage.push_as_a_stranger(&first, &frame(now, 500)).await.is_err(), "a certificate of another authority");
 
     // And all of it to InfluxDB.
-    let cpu = until("the host's figures are there", async || stage.figure(&HOST_FIGURES, "cpu", Aggregate::Max, now - 60_000).await);
+    let cpu =
+        until("the host's figures are there", async || stage.figure(&HOST_FIGURES, "cpu", Aggregate::Max, now - 60_000).await);
     assert!((cpu.await - 25.0).abs() < 0.1, "500 ms of 2 s");
     let sums = || stage.figure(&ZMS_PRODUCER_SUM, "rate", Aggregate::Max, now - 60_000);
     assert!(until("applications are there", async || sums().await).await > 0.0);
@@ -56,11 +61,16 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
     // InfluxDB is lost for some ticks; what was seen meanwhile arrives when it is back.
     stage.influx().kill();
     let lost = now_ms();
-    let problem = stage.told("the portal hears of it", |snapshot| snapshot.sink.problem.is_some() && snapshot.sink.queued > 10).await;
+    let problem =
+        stage.told("the portal hears of it", |snapshot| snapshot.sink.problem.is_some() && snapshot.sink.queued > 10).await;
     assert_eq!(problem.sink.dropped, 0, "{:?}", problem.sink);
     stage.influx().restart();
     let back = now_ms();
-    stage.told("nothing waits any more", |snapshot| snapshot.sink.problem.is_none() && snapshot.sink.written > 0 && snapshot.at_ms > back).await;
+    stage
+        .told("nothing waits any more", |snapshot| {
+            snapshot.sink.problem.is_none() && snapshot.sink.written > 0 && snapshot.at_ms > back
+        })
+        .await;
     let windows = stage.windows(&KAFKA_TOPIC, "end", lost, back).await;
     assert!(windows >= 2, "{windows} ticks of the outage are there");
 
@@ -69,7 +79,8 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
     second.end().await;
     let again = stage.collector("second").await;
     let since = now_ms();
-    let written = until("figures are written without a portal", async || stage.figure(&KAFKA_TOPIC, "end", Aggregate::Last, since).await);
+    let written =
+        until("figures are written without a portal", async || stage.figure(&KAFKA_TOPIC, "end", Aggregate::Last, since).await);
     assert!(written.await >= 20.0);
     stage.portal_is_away(false);
     stage.told("the portal hears of it again", |snapshot| snapshot.fence == 3).await;

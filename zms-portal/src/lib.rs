@@ -7,7 +7,7 @@
 //! 4. [`web`]: the frame of every page, links, messages in both languages, errors.
 //! 5. The slices, all alike (`mod` use cases · `flow` pure state machine · `store` SQL · `web` pages · `api` REST):
 //!    [`setup`] [`users`] [`environments`] [`hosts`] [`packages`] [`services`] [`clusters`] [`topics`] [`groups`] [`requests`];
-//!    [`metadata`] is what they write for applications.
+//!    [`metadata`] is what they write for applications, [`metrics`] what collectors see; [`hindrance`] is why an effect waits.
 //! 6. [`serve`]: the listeners.
 
 pub mod access;
@@ -21,6 +21,7 @@ pub mod engine;
 pub mod environments;
 pub mod error;
 pub mod groups;
+pub mod hindrance;
 pub mod hosts;
 pub mod metadata;
 pub mod metrics;

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::db::{Db, Tx};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Bytes of the key.
 const KEY: usize = 32;
@@ -75,6 +75,21 @@ impl Vault {
         let insert = "insert into secrets (reference, version, sealed, created_at) values ($1, 1, $2, $3) on conflict (reference) do nothing";
         let done = sqlx::query(insert).bind(reference).bind(sealed).bind(now_ms).execute(&mut **tx).await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// The text under `reference`, made when it is first asked for.
+    pub async fn get_or_make(&self, reference: &str, make: impl FnOnce() -> String, now_ms: i64) -> Result<String> {
+        let found = match self.get(reference).await {
+            Err(Error::NotFound) => {
+                let mut tx = self.db.begin().await?;
+                self.put_first(&mut tx, reference, make().as_bytes(), now_ms).await?;
+                tx.commit().await?;
+                // Somebody else's, if that one was quicker.
+                self.get(reference).await?
+            }
+            found => found?,
+        };
+        Ok(String::from_utf8(found).map_err(anyhow::Error::new)?)
     }
 
     /// The value under `reference`; [`crate::error::Error::NotFound`] when there is none.

@@ -29,7 +29,8 @@ use crate::packages::Stock;
 use crate::secrets::Vault;
 use crate::services::Catalogue;
 use crate::{
-    audit, clusters, engine, environments, groups, hosts, metadata, metrics, packages, requests, services, setup, topics, users, web,
+    audit, clusters, engine, environments, groups, hosts, metadata, metrics, packages, requests, services, setup, topics, users,
+    web,
 };
 
 /// How long requests and effects under way may take at the end.

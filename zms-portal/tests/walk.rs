@@ -69,6 +69,9 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
     browser.open(&format!("{}/e/dev/services/kafka/config", stage.url)).await;
     browser.see_text("server.properties", browser::PATIENCE).await;
 
+    let cookie = browser.page.get_named_cookie("__Host-zms").await.unwrap();
+    stage.signed_in(&format!("__Host-zms={}", cookie.value()));
+    figures::of_a_cluster(&stage).await;
     a_topic_for_an_application(&browser, &stage).await;
     let sender = stage.send("20", &[]);
     figures::of_a_topic(&browser, &stage).await;
@@ -77,6 +80,7 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
     figures::of_a_collector_that_is_killed(&browser, &stage).await;
     let said = sender.end();
     figures::add_up(&stage, 500 + said_sent(&said)).await;
+    without_zookeeper(&stage);
     assert!(
         said.contains(", failed 0,") && said.contains("closed, 0 given up"),
         "no send failed while everything was killed once:\n{said}"
@@ -86,6 +90,11 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
     browser.open(&format!("{}/e/dev", stage.url)).await;
     browser.press("button[name=language][value=zh]").await;
     browser.see_text("主机", browser::PATIENCE).await;
+    browser.page.execute("document.querySelector('button[name=theme][value=dark]').click()", vec![]).await.unwrap();
+    browser.see("html[data-bs-theme=dark]").await;
+    browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
+    browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
+    browser.picture("dark").await;
     browser.page.set_window_size(390, 900).await.unwrap();
     for path in [
         "",
@@ -98,6 +107,7 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
         "e/dev/topics",
         "e/dev/topics/orders/overview",
         "e/dev/topics/orders/partitions",
+        "e/dev/topics/orders/clients",
         "e/dev/groups",
         "e/dev/groups/billing",
         "e/dev/requests/new/topic",
@@ -115,6 +125,7 @@ async fn an_operator_goes_from_an_empty_portal_to_healthy_servers() {
             .execute("return document.documentElement.scrollWidth - document.documentElement.clientWidth", vec![])
             .await
             .unwrap();
+        browser.picture(&format!("narrow-{}", path.replace('/', "-"))).await;
         assert!(wide.as_i64().unwrap() <= 0, "/{path} is {wide} px wider than a phone");
     }
     browser.page.clone().close().await.unwrap();
@@ -184,8 +195,7 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
     browser.press("button[name=approve]").await;
     browser.see_within(".flow .chip-done", Duration::from_secs(30)).await;
 
-    let cookie = browser.page.get_named_cookie("__Host-zms").await.unwrap();
-    stage.take_client_file(&format!("__Host-zms={}", cookie.value())).await;
+    stage.take_client_file().await;
     let said = stage.send("200", &["--count", "500"]).end();
     assert!(said.contains("sent 500, failed 0"), "{said}");
     let consumer = stage.consume();
@@ -210,15 +220,42 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
     assert_eq!(lag, "0", "everything that was sent was consumed and committed");
 }
 
+/// An application that is started anew while ZooKeeper is down sends by what it kept on its disk.
+fn without_zookeeper(stage: &Stage) {
+    stage.kill_instance("zookeeper-1");
+    let sender = stage.send("50", &["--count", "20"]);
+    stage.until("the example sends without ZooKeeper", || {
+        stage.kill_instance("zookeeper-1");
+        sender.said().contains("sent 20,")
+    });
+    let said = sender.end();
+    assert!(said.contains("sent 20, failed 0"), "{said}");
+    stage.until("ZooKeeper is back, once", || stage.instances().get("zookeeper-1").is_some_and(|pids| pids.len() == 1));
+}
+
 /// kill -9 of portal, agent and supervisord, one after the other: nothing of what runs is touched or started twice.
 async fn killed_one_at_a_time(browser: &Browser, stage: &Stage) {
     let before = stage.instances();
     assert_eq!(before.len(), 4, "{before:?}");
+    let mut logs = stage.logs();
     for victim in ["supervisord", "zms-agent", "zms-portal"] {
         stage.kill_9(victim);
         stage.until(&format!("{victim} is back"), || stage.runs(victim));
         assert_eq!(stage.instances(), before, "after kill -9 of {victim} the same processes run, each once");
+        if victim == "supervisord" {
+            logs = stage.logs();
+            // Each has something to say: a member joins and leaves, a chart is asked for, and the portal will be gone for a moment.
+            let consumer = stage.consume();
+            stage.until("the consumer is there", || consumer.said().contains("done "));
+            consumer.end();
+            browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
+            browser.see_within("#chart-topic-rate[data-drawn]", browser::PATIENCE).await;
+        }
     }
+    stage.until("each has written to its log since supervisord was killed", || {
+        let now = stage.logs();
+        logs.len() == 4 && logs.iter().all(|(id, size)| now.get(id).is_some_and(|now| now > size))
+    });
     browser.open(&format!("{}/e/dev/services", stage.url)).await;
     let end = Instant::now() + Duration::from_secs(40);
     while browser.count(".chip-healthy").await < 4 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use zms_core::metadata::{ClientId, Presence};
-use zms_core::names::PhysicalName;
+use zms_core::names::{PhysicalName, RESERVED};
 use zms_drivers::meta::MetaStore;
 
 use crate::brokers::{Brokers, Pool};
@@ -69,9 +69,12 @@ impl Senders {
         Ok(Arc::clone(sender))
     }
 
-    /// Messages that wait for metadata are given up; how many.
+    /// Messages that wait for metadata are given up; how many. A report of our own is none of the application's messages.
     fn give_up(&self) -> usize {
-        let waiting = self.known.read().unwrap_or_else(PoisonError::into_inner).values().map(|sender| sender.waiting()).sum();
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let theirs = known.iter().filter(|(topic, _)| !RESERVED.contains(&topic.as_str()));
+        let waiting = theirs.map(|(_, sender)| sender.waiting()).sum();
+        drop(known);
         self.means.closing.send_replace(true);
         waiting
     }

@@ -80,3 +80,19 @@ async fn the_last_window_is_reported_when_the_process_closes() {
     zms.close(Duration::from_secs(5)).await;
     assert_eq!(reports(&world).iter().flat_map(|report| &report.producers).map(|producing| producing.sent).sum::<u64>(), 1);
 }
+
+#[tokio::test]
+async fn a_report_that_finds_no_way_is_none_of_the_messages_that_were_given_up() {
+    let world = World::new();
+    let first = world.process();
+    first.send("orders", "x").await.unwrap();
+    first.close(Duration::from_secs(5)).await;
+
+    // ZooKeeper is away, and only the way of orders was kept.
+    let world = World { meta: zms_drivers::meta::fake::FakeMeta::new(), ..world };
+    world.meta.cut();
+    // As in production the report may wait longer than the process is willing to.
+    let second = world.process_with(None, zms_sdk::Waits { statistics: Duration::from_secs(10), ..support::waits() });
+    second.send("orders", "y").await.unwrap();
+    assert_eq!(second.close(Duration::from_secs(1)).await, 0);
+}

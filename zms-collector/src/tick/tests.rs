@@ -23,7 +23,8 @@ fn topic(text: &str, ends: &[Option<i64>]) -> (Topic, Ends) {
 
 fn group(text: &str, on: &str, offsets: &[(i32, i64)]) -> ScrapedGroup {
     let summary = GroupSummary { name: name(text), state: GroupState::Stable, protocol: "classic".to_owned() };
-    let committed = if offsets.is_empty() { BTreeMap::new() } else { BTreeMap::from([(name(on), offsets.iter().copied().collect())]) };
+    let committed =
+        if offsets.is_empty() { BTreeMap::new() } else { BTreeMap::from([(name(on), offsets.iter().copied().collect())]) };
     ScrapedGroup { summary, members: Some(1), committed: Ok(committed) }
 }
 
@@ -38,7 +39,10 @@ fn rate_in(ticks: &[&[Option<i64>]]) -> Option<f64> {
     let (mut before, mut rate) = (None, None);
     for (at, ends) in (1..).zip(ticks) {
         let topics = if ends.is_empty() { Vec::new() } else { vec![topic("orders", ends)] };
-        rate = tick(&cluster(), at * 10_000, Ok(&scrape(topics, Vec::new())), &mut before).topics.first().and_then(|topic| topic.rate_in);
+        rate = tick(&cluster(), at * 10_000, Ok(&scrape(topics, Vec::new())), &mut before)
+            .topics
+            .first()
+            .and_then(|topic| topic.rate_in);
     }
     rate
 }

@@ -72,7 +72,7 @@ fn identity(authority: &Authority, addresses: &[&str], uri: &str) -> String {
 struct Portal {
     orders: Arc<Orders>,
     away: Arc<AtomicBool>,
-    told: mpsc::UnboundedSender<Snapshot>,
+    told: mpsc::Sender<Snapshot>,
 }
 
 /// See the module.
@@ -81,7 +81,7 @@ pub struct Stage {
     authority: Authority,
     portal: Portal,
     portal_url: String,
-    told: tokio::sync::Mutex<mpsc::UnboundedReceiver<Snapshot>>,
+    told: tokio::sync::Mutex<mpsc::Receiver<Snapshot>>,
     influx: Mutex<Influx>,
     store: Arc<dyn influx::MetricStore>,
     zookeeper: ZooKeeper,
@@ -136,7 +136,8 @@ async fn snapshot(State(portal): State<Portal>, Json(snapshot): Json<Snapshot>) 
     if portal.away.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
-    let _ = portal.told.send(snapshot);
+    // A test looks at all of them, and is far from a full queue.
+    portal.told.try_send(snapshot).unwrap();
     StatusCode::NO_CONTENT
 }
 
@@ -157,7 +158,7 @@ impl Stage {
         let store = influx::Store { url: influx.url(), database: "zms".to_owned(), user, password, deadline: PATIENCE };
         let store = influx::store(&store).unwrap();
 
-        let (telling, told) = mpsc::unbounded_channel();
+        let (telling, told) = mpsc::channel(10_000);
         let orders = Orders {
             revision: 7,
             environment: "dev".to_owned(),
@@ -176,7 +177,8 @@ impl Stage {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let portal_url = format!("https://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/collector/v1/orders", get(self::orders)).route("/collector/v1/snapshot", post(snapshot));
+        let router =
+            Router::new().route("/collector/v1/orders", get(self::orders)).route("/collector/v1/snapshot", post(snapshot));
         let listener = TlsListener(listener, TlsAcceptor::from(Arc::new(config.unwrap())));
         let router = router.with_state(portal.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -198,7 +200,8 @@ impl Stage {
         let path = |file: &str| self.folder.path().join(format!("{name}-{file}"));
         std::fs::write(path("authority.pem"), self.authority.pem()).unwrap();
         std::fs::write(path("identity.pem"), identity(&self.authority, &["127.0.0.1"], "zms://instance/1")).unwrap();
-        let (frames, status): (SocketAddr, SocketAddr) = (([127, 0, 0, 1], free_port()).into(), ([127, 0, 0, 1], free_port()).into());
+        let (frames, status): (SocketAddr, SocketAddr) =
+            (([127, 0, 0, 1], free_port()).into(), ([127, 0, 0, 1], free_port()).into());
         let config = Config {
             portal: self.portal_url.clone(),
             authority: path("authority.pem"),
@@ -277,12 +280,19 @@ impl Stage {
             CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap(),
             PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap(),
         );
-        let http = reqwest::Client::builder().tls_backend_preconfigured(config.unwrap()).no_proxy().timeout(PATIENCE).build().unwrap();
+        let http =
+            reqwest::Client::builder().tls_backend_preconfigured(config.unwrap()).no_proxy().timeout(PATIENCE).build().unwrap();
         let response = http.post(format!("https://{}/frames/v1", collector.frames)).json(frames).send().await?;
         Ok(response.status().as_u16())
     }
 
-    async fn ask(&self, measurement: &'static Measurement, field: &'static str, aggregate: Aggregate, (from_ms, to_ms, step_ms): (i64, i64, i64)) -> Vec<f64> {
+    async fn ask(
+        &self,
+        measurement: &'static Measurement,
+        field: &'static str,
+        aggregate: Aggregate,
+        (from_ms, to_ms, step_ms): (i64, i64, i64),
+    ) -> Vec<f64> {
         let question = Question {
             retention: Retention::Raw,
             measurement,
@@ -299,7 +309,13 @@ impl Stage {
     }
 
     /// A figure since then, if there is one.
-    pub async fn figure(&self, measurement: &'static Measurement, field: &'static str, aggregate: Aggregate, since: i64) -> Option<f64> {
+    pub async fn figure(
+        &self,
+        measurement: &'static Measurement,
+        field: &'static str,
+        aggregate: Aggregate,
+        since: i64,
+    ) -> Option<f64> {
         self.ask(measurement, field, aggregate, (since, since + 3_600_000, 3_600_000)).await.into_iter().next_back()
     }
 
@@ -320,7 +336,10 @@ async fn make_environment(zookeeper: &ZooKeeper, kafka: &Kafka) {
     let mut nodes: Vec<(String, Vec<u8>)> = path::skeleton().into_iter().map(|path| (path, Vec::new())).collect();
     nodes.push((path::Path::SystemId.to_string(), b"environment".to_vec()));
     nodes.push((path::Path::Lease("collector").to_string(), Vec::new()));
-    nodes.push((path::Path::Cluster(cluster.clone()).to_string(), ClusterNode::new(BrokerKind::Kafka, kafka.plain(), kafka.plain()).to_bytes()));
+    nodes.push((
+        path::Path::Cluster(cluster.clone()).to_string(),
+        ClusterNode::new(BrokerKind::Kafka, kafka.plain(), kafka.plain()).to_bytes(),
+    ));
     for topic in ["orders", TOPIC] {
         nodes.push((path::Path::Topic(name(topic)).to_string(), TopicNode::new(cluster.clone(), order).to_bytes()));
     }

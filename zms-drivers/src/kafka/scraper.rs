@@ -7,7 +7,7 @@ mod known;
 mod tick;
 mod trips;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -96,13 +96,13 @@ impl KafkaScraper {
         }
     }
 
-    /// Who coordinates these groups now. They are in no list of the `listing` brokers.
-    async fn find_coordinators(&mut self, tick: &mut Tick, names: &[String], listing: &BTreeSet<i32>) -> bool {
+    /// Who coordinates these groups now.
+    async fn find_coordinators(&mut self, tick: &mut Tick, names: &[String]) -> bool {
         let (wire, limit) = (&self.admin.wire, tick.limit());
         let found = timeout(limit, wire.coordinators_soon(names, tick.patience)).await;
         match found.unwrap_or_else(|_| Err(nobody("FindCoordinator", limit))) {
             Ok(found) => {
-                self.known.read_coordinators(names, found, listing);
+                self.known.read_coordinators(names, found);
                 true
             }
             Err(error) => {
@@ -125,10 +125,9 @@ impl KafkaScraper {
             tick.note(broker, &done);
             lists.extend(done.ok().map(|list| (broker, list)));
         }
-        let listing: BTreeSet<i32> = lists.keys().copied().collect();
         let missing = self.known.read_groups(lists);
         if !missing.is_empty() {
-            self.find_coordinators(tick, &missing, &listing).await;
+            self.look_for_missing(tick, &missing).await;
         }
         self.read = Some(Instant::now());
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::groups::{fetch, find_all, group_ids, list};
 use super::topics::offsets;
 use super::{Answers, ByTopic, Cluster, Listed, PerGroup};
-use crate::{Assignment, Connection, WireError};
+use crate::{Assignment, Code, Connection, WireError};
 
 impl Cluster {
     /// Brokers and all topics, from whoever answers first: another broker is asked each time `patience` passes in silence.
@@ -65,7 +65,8 @@ impl Cluster {
         self.at(leader, "ListOffsets", limit, |connection| async move { offsets(&connection, partitions, time).await }).await
     }
 
-    /// How many members these classic groups have that this broker coordinates, in one request.
+    /// How many members these classic groups have that this broker coordinates, in one request. One that is not there is
+    /// [`Code::GroupIdNotFound`].
     ///
     /// # Errors
     /// As every call, and [`WireError::Silent`] after `limit`; those of single groups are left in the answer.
@@ -80,7 +81,10 @@ impl Cluster {
         let answer =
             self.at(coordinator, CALL, limit, |connection| async move { connection.describe_groups(&request).await }).await?;
         let count = |group: &m::describe_groups_response::DescribedGroup| {
-            let checked = WireError::check(CALL, group.error_code, group.error_message.as_deref());
+            // Before version 6 it says "Dead" and no error.
+            let dead = group.error_code == 0 && group.group_state.as_str() == "Dead";
+            let code = if dead { Code::GroupIdNotFound.code() } else { group.error_code };
+            let checked = WireError::check(CALL, code, group.error_message.as_deref());
             (group.group_id.to_string(), checked.map(|()| group.members.len()))
         };
         Ok(answer.groups.iter().map(count).collect())

@@ -64,7 +64,16 @@ async fn whoami(
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     peer: Option<Extension<PeerCertificate>>,
 ) -> Json<serde_json::Value> {
-    let peer = peer.map(|Extension(peer)| serde_json::json!([match &peer.named { crate::authority::Named::Host(id) | crate::authority::Named::Instance(id) => id }, peer.serial, peer.key_hash, peer.expired]));
+    let peer = peer.map(|Extension(peer)| {
+        serde_json::json!([
+            match &peer.named {
+                crate::authority::Named::Host(id) | crate::authority::Named::Instance(id) => id,
+            },
+            peer.serial,
+            peer.key_hash,
+            peer.expired
+        ])
+    });
     Json(serde_json::json!({ "address": address.ip(), "peer": peer }))
 }
 

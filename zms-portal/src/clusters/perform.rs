@@ -11,7 +11,8 @@ use super::{Cluster, environment_of, store};
 use crate::app::App;
 use crate::engine::{EffectContext, Outcome, Perform};
 use crate::error::Error;
-use crate::metadata::{PublishError, Wanted};
+use crate::hindrance::Hindrance;
+use crate::metadata::Wanted;
 
 /// A cluster that is not ready is looked at again after this, milliseconds.
 const LOOK_AGAIN_MS: i64 = 2000;
@@ -44,55 +45,22 @@ impl Perform<Publish> for Performer {
         };
         match done {
             Ok(command) => Outcome::Done(command),
-            Err(Why::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
-            Err(Why::Failed(why)) => Outcome::Failed(why),
+            Err(Hindrance::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
+            Err(Hindrance::Stuck(why) | Hindrance::Failed(why)) => Outcome::Failed(why),
         }
-    }
-}
-
-/// Why something is not done yet.
-enum Why {
-    Later(String),
-    Failed(String),
-}
-
-impl From<BrokerError> for Why {
-    fn from(error: BrokerError) -> Self {
-        if error.is_passing() { Self::Later(error.to_string()) } else { Self::Failed(error.to_string()) }
-    }
-}
-
-impl From<sqlx::Error> for Why {
-    fn from(error: sqlx::Error) -> Self {
-        Error::from(error).into()
-    }
-}
-
-impl From<PublishError> for Why {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::Passing(why) => Self::Later(why),
-            PublishError::Refused(why) => Self::Failed(why),
-        }
-    }
-}
-
-impl From<Error> for Why {
-    fn from(error: Error) -> Self {
-        Self::Failed(format!("{error:?}"))
     }
 }
 
 impl Performer {
-    async fn await_brokers(&self, cluster: &Cluster, wanted: usize) -> Result<Command, Why> {
+    async fn await_brokers(&self, cluster: &Cluster, wanted: usize) -> Result<Command, Hindrance> {
         let view = self.0.brokers.admin(cluster)?.describe().await?;
         if view.brokers.len() < wanted {
-            return Err(Why::Later(format!("{} of {wanted} brokers answer", view.brokers.len())));
+            return Err(Hindrance::Later(format!("{} of {wanted} brokers answer", view.brokers.len())));
         }
         Ok(Command::Answered)
     }
 
-    async fn ensure_node(&self, cluster: &Cluster) -> Result<Command, Why> {
+    async fn ensure_node(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let environment = environment_of(&self.0.db, cluster).await?;
         let boot_addr = cluster.addresses.join(",");
         let wanted = Wanted::Cluster { name: cluster.name.clone(), broker: cluster.broker, boot_addr };
@@ -105,7 +73,7 @@ impl Performer {
     }
 
     /// In the environment's first cluster only: applications find them by name, wherever they are.
-    async fn ensure_statistics(&self, cluster: &Cluster) -> Result<Command, Why> {
+    async fn ensure_statistics(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let clusters = super::list(&self.0.db, &cluster.environment_id).await?;
         // Ids are ULIDs: the smallest is the oldest.
         if clusters.iter().map(|cluster| &cluster.id).min() != Some(&cluster.id) {

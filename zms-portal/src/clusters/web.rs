@@ -118,7 +118,8 @@ async fn one(
     let live = live.map_or_else(|_| late(), |said| said.map_err(|error| error.to_string()));
     let flows = app.engine.of_subject(Some(&environment.id), &subject(&cluster.name)).await?;
     let steps = flows.into_iter().next().map(|flow| Steps::of(&app.engine, flow, chrome.m, now_ms()));
-    let (shown, subject) = ([Chart::ClusterRate, Chart::ClusterBytes, Chart::ClusterRequests], [("cluster", cluster.name.as_str())]);
+    let (shown, subject) =
+        ([Chart::ClusterRate, Chart::ClusterBytes, Chart::ClusterRequests], [("cluster", cluster.name.as_str())]);
     let charts = ChartView::new(chrome.m, (&environment.name, &chrome.path), &query.range, &shown, &subject);
     web::page(OnePage { env: environment.name, chrome, cluster, live, steps, charts })
 }

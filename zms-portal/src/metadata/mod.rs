@@ -167,10 +167,8 @@ impl Metadata {
     /// Name and password of somebody in this environment's ZooKeeper; made when first asked for.
     pub async fn identity(&self, environment_id: &str, who: &str) -> Result<Identity> {
         let reference = format!("metadata/{environment_id}/{who}");
-        let mut tx = self.0.db.begin().await?;
-        self.0.vault.put_first(&mut tx, &reference, URL_SAFE_NO_PAD.encode(token::random::<24>()).as_bytes(), now_ms()).await?;
-        tx.commit().await?;
-        let password = String::from_utf8(self.0.vault.get(&reference).await?).map_err(anyhow::Error::new)?;
+        let make = || URL_SAFE_NO_PAD.encode(token::random::<24>());
+        let password = self.0.vault.get_or_make(&reference, make, now_ms()).await?;
         Ok(Identity { user: who.to_owned(), password })
     }
 

@@ -37,15 +37,23 @@ struct ChartQuery {
 }
 
 /// Ranges that have a name, and their length in milliseconds.
-pub(super) const RANGES: [(&str, i64); 5] =
-    [("15m", 900_000), ("1h", 3_600_000), ("6h", 21_600_000), ("24h", 86_400_000), ("7d", LONGEST_MS)];
+pub(super) const RANGES: [(&str, i64); 7] = [
+    ("15m", 900_000),
+    ("1h", 3_600_000),
+    ("6h", 21_600_000),
+    ("24h", DAY_MS),
+    ("7d", 7 * DAY_MS),
+    ("30d", 30 * DAY_MS),
+    ("1y", 365 * DAY_MS),
+];
+const DAY_MS: i64 = 86_400_000;
 
 /// A chart's numbers. A window without a figure is null, which is not 0, and its gap says why.
 #[utoipa::path(get, path = "/environments/{env}/charts/{chart}", tag = "figures",
     params(("env" = String, Path, description = "Name of the environment"), ("chart" = String, Path, description = "topic-rate, topic-lag, topic-sends, topic-latency, topic-handling, group-lag, group-rate, cluster-rate, cluster-bytes, cluster-requests, host-cpu, host-memory, host-disk or host-network"),
         ("cluster" = Option<String>, Query, description = "Name of a cluster"), ("topic" = Option<String>, Query, description = "Name of a topic"),
         ("group" = Option<String>, Query, description = "Name of a consumer group"), ("host" = Option<String>, Query, description = "Name of a host"),
-        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h or 7d until now; 1h unless said"),
+        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h, 7d, 30d or 1y until now; 1h unless said"),
         ("from" = Option<i64>, Query, description = "Instead of a range: milliseconds since 1970"), ("to" = Option<i64>, Query, description = "Milliseconds since 1970; now unless said")),
     responses((status = 200, description = "The numbers", body = Drawn), (status = 404, description = "There is no such environment or chart"),
         (status = 422, description = "It needs a subject that was not named, or its range is too long"),
@@ -87,7 +95,7 @@ fn windows(query: &ChartQuery, now_ms: i64) -> Result<Windows> {
     if !fits {
         return Err(Error::Invalid(vec![Problem::new("from", |m| m.metrics_range_too_long().to_owned())]));
     }
-    Ok(Windows::new(from, to))
+    Ok(Windows::new(from, to, now_ms))
 }
 
 /// What the leading collector saw in its last tick. What is not known is absent.
@@ -262,6 +270,7 @@ mod tests {
         for (query, fits) in [
             (query("", None, None), true),
             (query("7d", None, None), true),
+            (query("1y", None, None), true),
             (query("8d", None, None), false),
             (query("", Some(now - LONGEST_MS), None), true),
             (query("", Some(now - LONGEST_MS - 1), None), false),

@@ -11,12 +11,17 @@ use crate::web::messages::Messages;
 
 /// Most series of a chart; the first by name are drawn.
 pub(super) const SERIES: usize = 20;
-/// Longest range, milliseconds: what came is kept for so long.
-pub(super) const LONGEST_MS: i64 = Retention::Raw.hours() as i64 * 3_600_000;
+/// Longest range, milliseconds: the coarsest points are kept for so long.
+pub(super) const LONGEST_MS: i64 = kept_ms(Retention::H1);
 /// Windows of a chart at most, about.
 const WINDOWS: i64 = 360;
 /// Lengths of a window, seconds. The shortest is a tick.
-const STEPS_S: [i64; 8] = [10, 30, 60, 180, 300, 900, 1800, 3600];
+const STEPS_S: [i64; 12] = [10, 30, 60, 180, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 24 * 3600, 3 * 24 * 3600];
+
+/// For how long points are kept, milliseconds.
+const fn kept_ms(retention: Retention) -> i64 {
+    retention.hours() as i64 * 3_600_000
+}
 
 /// A chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,16 +161,14 @@ impl Chart {
                 by(&KAFKA_BROKER, "produce_p99_ms", Max, "broker", |m| m.metrics_produce()),
                 by(&KAFKA_BROKER, "fetch_p99_ms", Max, "broker", |m| m.metrics_fetch()),
             ],
-            Self::HostCpu => vec![
-                one(&HOST, "cpu", Mean, |m| m.metrics_busy()),
-                one(&HOST, "cpu_wait", Mean, |m| m.metrics_waiting()),
-            ],
+            Self::HostCpu => {
+                vec![one(&HOST, "cpu", Mean, |m| m.metrics_busy()), one(&HOST, "cpu_wait", Mean, |m| m.metrics_waiting())]
+            }
             Self::HostMemory => vec![one(&HOST, "memory", Max, |m| m.metrics_used())],
             Self::HostDisk => vec![one(&HOST, "disk", Max, |m| m.metrics_used())],
-            Self::HostNetwork => vec![
-                one(&HOST, "net_in", Mean, |m| m.metrics_in()),
-                one(&HOST, "net_out", Mean, |m| m.metrics_out()),
-            ],
+            Self::HostNetwork => {
+                vec![one(&HOST, "net_in", Mean, |m| m.metrics_in()), one(&HOST, "net_out", Mean, |m| m.metrics_out())]
+            }
         }
     }
 
@@ -197,7 +200,8 @@ impl Part {
         // Only names that the measurement has tags for.
         let tags = self.measurement.tags.iter().filter_map(|tag| Some((*tag, vec![subject.of(tag)?.to_owned()])));
         Question {
-            retention: self.measurement.retention,
+            // Roll-ups are made of what is kept raw.
+            retention: if self.measurement.retention == Retention::Raw { window.retention } else { self.measurement.retention },
             measurement: self.measurement,
             columns: vec![self.column],
             tags: tags.collect(),
@@ -219,16 +223,21 @@ pub(super) struct Windows {
     pub to_ms: i64,
     /// Length of one.
     pub step_ms: i64,
+    /// The finest points that reach so far back.
+    pub retention: Retention,
 }
 
 impl Windows {
-    /// Of a range that ends at `to_ms`.
-    pub fn new(from_ms: i64, to_ms: i64) -> Self {
-        let wanted = (to_ms - from_ms) / 1000 / WINDOWS;
+    /// Of a range that ends at `to_ms`, looked at `now_ms`.
+    pub fn new(from_ms: i64, to_ms: i64, now_ms: i64) -> Self {
+        let reaches = |retention: &Retention| now_ms - from_ms <= kept_ms(*retention);
+        let retention = [Retention::Raw, Retention::M5].into_iter().find(reaches).unwrap_or(Retention::H1);
+        let finest = retention.step_ms().unwrap_or(0) / 1000;
+        let wanted = ((to_ms - from_ms) / 1000 / WINDOWS).max(finest);
         let step_s = STEPS_S.into_iter().find(|step| *step >= wanted).unwrap_or(STEPS_S[STEPS_S.len() - 1]);
         let step_ms = step_s * 1000;
         let down = |ms: i64| ms.div_euclid(step_ms) * step_ms;
-        Self { from_ms: down(from_ms), to_ms: down(to_ms + step_ms - 1), step_ms }
+        Self { from_ms: down(from_ms), to_ms: down(to_ms + step_ms - 1), step_ms, retention }
     }
 
     /// Their starts.
@@ -280,7 +289,7 @@ mod tests {
                 let field = part.measurement.field(part.column.field).unwrap_or_else(|| panic!("{name}: {}", part.column.field));
                 assert_eq!(UnitName::from(field.unit), chart.unit().into(), "{name}");
                 assert!(part.by.is_none_or(|tag| part.measurement.tags.contains(&tag)), "{name}");
-                let question = part.question(&subject, Windows::new(0, 60_000));
+                let question = part.question(&subject, Windows::new(0, 60_000, 60_000));
                 for need in chart.needs() {
                     assert!(question.tags.iter().any(|(tag, _)| tag == need), "{name} of all {need}s");
                 }
@@ -290,11 +299,25 @@ mod tests {
 
     #[test]
     fn windows_are_round_and_not_too_many() {
-        for (minutes, step_s) in [(5, 10), (15, 10), (60, 10), (6 * 60, 60), (24 * 60, 300), (7 * 24 * 60, 1800)] {
-            let windows = Windows::new(1_000_007 - minutes * 60_000, 1_000_007);
-            assert_eq!(windows.step_ms, step_s * 1000, "{minutes} min");
+        let (now, day) = (1_000_007, 24 * 60);
+        for (minutes, step_s, retention) in [
+            (5, 10, Retention::Raw),
+            (15, 10, Retention::Raw),
+            (60, 10, Retention::Raw),
+            (6 * 60, 60, Retention::Raw),
+            (day, 300, Retention::Raw),
+            (7 * day, 1800, Retention::Raw),
+            (8 * day, 3600, Retention::M5),
+            (90 * day, 6 * 3600, Retention::M5),
+            (365 * day, 3 * day * 60, Retention::H1),
+        ] {
+            let windows = Windows::new(now - minutes * 60_000, now, now);
+            assert_eq!((windows.step_ms, windows.retention), (step_s * 1000, retention), "{minutes} min");
             assert!(windows.starts().count() <= 365, "{minutes} min");
-            assert!(windows.from_ms % windows.step_ms == 0 && windows.to_ms >= 1_000_007);
+            assert!(windows.from_ms % windows.step_ms == 0 && windows.to_ms >= now);
         }
+        // An hour of last month: there are no finer points than five minutes.
+        let windows = Windows::new(now - 30 * day * 60_000, now - 30 * day * 60_000 + 3_600_000, now);
+        assert_eq!((windows.step_ms, windows.retention), (300_000, Retention::M5));
     }
 }

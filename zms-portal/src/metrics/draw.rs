@@ -101,13 +101,7 @@ pub(super) async fn draw(
 }
 
 /// One axis for all: every window whose figures could be here, and later ones that are here already.
-fn lay_out(
-    parts: &[Part],
-    found: Vec<Vec<Series>>,
-    windows: Windows,
-    now_ms: i64,
-    m: Messages,
-) -> (Vec<i64>, Vec<DrawnSeries>) {
+fn lay_out(parts: &[Part], found: Vec<Vec<Series>>, windows: Windows, now_ms: i64, m: Messages) -> (Vec<i64>, Vec<DrawnSeries>) {
     let seen: BTreeSet<i64> = found.iter().flatten().flat_map(|series| &series.points).map(|(at, _)| *at).collect();
     let newest = seen.last().copied().unwrap_or(i64::MIN);
     let due = |at: i64| at + windows.step_ms + LATE_MS <= now_ms;
@@ -188,7 +182,7 @@ mod tests {
 
     fn laid_out(points: &[(i64, f64)], now_ms: i64) -> (Vec<i64>, Vec<Option<f64>>) {
         let parts = Chart::HostMemory.parts();
-        let windows = Windows { from_ms: 0, to_ms: 100_000, step_ms: STEP };
+        let windows = Windows { from_ms: 0, to_ms: 100_000, step_ms: STEP, retention: zms_core::series::Retention::Raw };
         let (t, series) = lay_out(&parts, vec![vec![series(points)]], windows, now_ms, Messages::ENGLISH);
         (t, series[0].values.clone())
     }

@@ -19,10 +19,10 @@ mod tests;
 mod view;
 
 pub use api::api;
+pub use chart::Chart;
 pub use collector_api::collector_api;
 pub use snapshots::{Snapshots, Told};
 pub use store::Stores;
-pub use chart::Chart;
 pub use store::keep;
 pub use view::{ChartView, RangeQuery};
 

@@ -163,9 +163,6 @@ async fn url(app: &App, environment_id: &str) -> Result<Option<String>> {
 /// Name and password of somebody in an environment's metric store; made when first asked for.
 async fn login(app: &App, environment_id: &str, who: &str) -> Result<Login> {
     let reference = format!("metrics/{environment_id}/{who}");
-    let mut tx = app.db.begin().await?;
-    app.vault.put_first(&mut tx, &reference, URL_SAFE_NO_PAD.encode(token::random::<24>()).as_bytes(), now_ms()).await?;
-    tx.commit().await?;
-    let password = String::from_utf8(app.vault.get(&reference).await?).map_err(anyhow::Error::new)?;
+    let password = app.vault.get_or_make(&reference, || URL_SAFE_NO_PAD.encode(token::random::<24>()), now_ms()).await?;
     Ok(Login { user: format!("zms-{who}"), password })
 }

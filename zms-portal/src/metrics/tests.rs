@@ -121,7 +121,10 @@ async fn a_snapshot_of_an_earlier_leader_and_garbage_are_refused() {
         let body = serde_json::to_string(&Snapshot { fence, at_ms: 1, ..Snapshot::default() }).unwrap();
         ask(&stage, collector.clone(), Request::post("/collector/v1/snapshot"), body).await.0
     };
-    assert_eq!([tell(2).await, tell(1).await, tell(3).await], [StatusCode::NO_CONTENT, StatusCode::CONFLICT, StatusCode::NO_CONTENT]);
+    assert_eq!(
+        [tell(2).await, tell(1).await, tell(3).await],
+        [StatusCode::NO_CONTENT, StatusCode::CONFLICT, StatusCode::NO_CONTENT]
+    );
     for body in ["", "{", "[]", "{\"fence\":-1}"] {
         let (status, _) = ask(&stage, collector.clone(), Request::post("/collector/v1/snapshot"), body.to_owned()).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body:?}");
@@ -132,7 +135,7 @@ async fn a_snapshot_of_an_earlier_leader_and_garbage_are_refused() {
 async fn cpu(stage: &Stage) -> Result<super::draw::Drawn, Error> {
     let subject = Subject { host: "h".to_owned(), ..Subject::default() };
     let now = now_ms();
-    let windows = Windows::new(now - 600_000, now);
+    let windows = Windows::new(now - 600_000, now, now);
     draw(&stage.app, &stage.environment, (Chart::HostCpu, &subject), windows, (now, Messages::ENGLISH)).await
 }
 

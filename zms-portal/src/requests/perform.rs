@@ -1,13 +1,13 @@
 //! Does the effects of a creation.
 
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{BrokerError, TopicWish};
+use zms_drivers::broker::TopicWish;
 
 use super::flow::{Command, Create, Effect, Named, Plan};
 use crate::app::App;
 use crate::engine::{EffectContext, Outcome, Perform};
-use crate::error::Error;
-use crate::metadata::{PublishError, Wanted};
+use crate::hindrance::Hindrance;
+use crate::metadata::Wanted;
 use crate::{clusters, environments, groups, topics};
 
 /// What is away is looked for again after this, milliseconds.
@@ -15,46 +15,6 @@ const LOOK_AGAIN_MS: i64 = 2000;
 
 /// See the module.
 pub(super) struct Performer(pub App);
-
-/// Why something is not done.
-enum Why {
-    /// It may be later by itself.
-    Later(String),
-    /// A person has to look.
-    Stuck(String),
-    /// A fault of ours.
-    Failed(String),
-}
-
-impl From<BrokerError> for Why {
-    fn from(error: BrokerError) -> Self {
-        if error.is_passing() { Self::Later(error.to_string()) } else { Self::Stuck(error.to_string()) }
-    }
-}
-
-impl From<sqlx::Error> for Why {
-    fn from(error: sqlx::Error) -> Self {
-        Error::from(error).into()
-    }
-}
-
-impl From<PublishError> for Why {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::Passing(why) => Self::Later(why),
-            PublishError::Refused(why) => Self::Stuck(why),
-        }
-    }
-}
-
-impl From<Error> for Why {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::NotFound => Self::Stuck("what should be made is not in the portal's database any more".to_owned()),
-            other => Self::Failed(format!("{other:?}")),
-        }
-    }
-}
 
 impl Perform<Create> for Performer {
     async fn perform(&self, _: &EffectContext, effect: &Effect) -> Outcome<Command> {
@@ -66,15 +26,15 @@ impl Perform<Create> for Performer {
         };
         match done {
             Ok(command) => Outcome::Done(command),
-            Err(Why::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
-            Err(Why::Stuck(why)) => Outcome::Done(Command::Stuck { why }),
-            Err(Why::Failed(why)) => Outcome::Failed(why),
+            Err(Hindrance::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
+            Err(Hindrance::Stuck(why)) => Outcome::Done(Command::Stuck { why }),
+            Err(Hindrance::Failed(why)) => Outcome::Failed(why),
         }
     }
 }
 
 impl Performer {
-    async fn ensure_topic(&self, named: &Named) -> Result<Command, Why> {
+    async fn ensure_topic(&self, named: &Named) -> Result<Command, Hindrance> {
         let topic = topics::by_id(&self.0.db, &named.id).await?;
         let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
         let wish =
@@ -83,11 +43,11 @@ impl Performer {
         Ok(Command::TopicMade)
     }
 
-    async fn ensure_node(&self, named: &Named) -> Result<Command, Why> {
+    async fn ensure_node(&self, named: &Named) -> Result<Command, Hindrance> {
         let topic = topics::by_id(&self.0.db, &named.id).await?;
         let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
         if cluster.epoch == 0 {
-            return Err(Why::Later(format!("cluster {} is not in the metadata yet", cluster.name)));
+            return Err(Hindrance::Later(format!("cluster {} is not in the metadata yet", cluster.name)));
         }
         let environment = environments::by_id(&self.0.db, &topic.environment_id).await?;
         let wanted = Wanted::Topic { name: topic.name.into(), cluster: cluster.name };
@@ -98,7 +58,7 @@ impl Performer {
         Ok(Command::NodeWritten)
     }
 
-    async fn ensure_group(&self, named: &Named) -> Result<Command, Why> {
+    async fn ensure_group(&self, named: &Named) -> Result<Command, Hindrance> {
         let group = groups::by_id(&self.0.db, &named.id).await?;
         let written = || Ok(Command::GroupWritten { group: named.name.clone() });
         // Only a group of exactly one topic has a node.
@@ -120,7 +80,7 @@ impl Performer {
         written()
     }
 
-    async fn ensure_active(&self, plan: &Plan) -> Result<Command, Why> {
+    async fn ensure_active(&self, plan: &Plan) -> Result<Command, Hindrance> {
         let mut tx = self.0.db.begin().await?;
         if let Some(topic) = &plan.topic {
             topics::set_state(&mut tx, &topic.id, topics::State::Active).await?;

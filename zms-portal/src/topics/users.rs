@@ -51,7 +51,8 @@ pub(super) async fn of(
         report(&mut clients, &told.snapshot, topic.name.as_str(), all >= MOST_NODES);
     }
     let mut clients: Vec<Client> = clients.into_values().collect();
-    clients.sort_by(|a, b| (&a.presence.application, a.presence.started_ms).cmp(&(&b.presence.application, b.presence.started_ms)));
+    clients
+        .sort_by(|a, b| (&a.presence.application, a.presence.started_ms).cmp(&(&b.presence.application, b.presence.started_ms)));
     Ok(clients)
 }
 

@@ -201,7 +201,8 @@ async fn one(
         "clients" => &[Chart::TopicSends, Chart::TopicLatency, Chart::TopicHandling],
         _ => &[],
     };
-    let charts = (!shown.is_empty()).then(|| ChartView::new(chrome.m, (&environment.name, &chrome.path), &query.range, shown, &subject));
+    let charts =
+        (!shown.is_empty()).then(|| ChartView::new(chrome.m, (&environment.name, &chrome.path), &query.range, shown, &subject));
     let mut flows = Vec::new();
     if tab == "history" {
         for flow in app.engine.of_subject(Some(&environment.id), &format!("topic/{}", topic.name)).await? {

@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn every_file_that_the_frame_names_is_there() {
-        for name in ["css/zms.css", "js/theme.js", "js/zms.js", "js/charts.js", "img/logo.svg", "vendor/tabler.css", "vendor/echarts.js"] {
+        for name in
+            ["css/zms.css", "js/theme.js", "js/zms.js", "js/charts.js", "img/logo.svg", "vendor/tabler.css", "vendor/echarts.js"]
+        {
             assert!(Files::get(name).is_some(), "{name}");
         }
         assert!(Files::get("vendor/icons/home.svg").is_none() && Files::get("vendor/.made").is_none());

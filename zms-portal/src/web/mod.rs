@@ -72,7 +72,13 @@ pub fn thousands(number: f64) -> String {
         }
         (number, name) = (number / 1000.0, next);
     }
-    let digits = if number.abs() >= 100.0 || number.fract() == 0.0 { 0 } else if number.abs() >= 10.0 { 1 } else { 2 };
+    let digits = if number.abs() >= 100.0 || number.fract() == 0.0 {
+        0
+    } else if number.abs() >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{number:.digits$}{name}")
 }
 

@@ -31,12 +31,11 @@ function draw(figure, chart, data) {
   const write = UNITS[data.unit] ?? thousands;
   const text = dark() ? "#a9bdc1" : "#51626a";
   const line = dark() ? "rgba(203,225,229,.13)" : "rgba(15,23,42,.11)";
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const days = data.t.at(-1) - data.t[0] > 2 * 86_400_000;
   const time = (ms) => new Date(ms).toLocaleString([], { ...(days ? { month: "short", day: "numeric" } : {}), hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const gaps = data.gaps.map((gap) => [{ xAxis: gap.from_ms, name: gap.why }, { xAxis: gap.to_ms }]);
+  const gaps = data.gaps.map((gap) => [{ xAxis: gap.from_ms }, { xAxis: gap.to_ms }]);
   chart.setOption({
-    animation: !still && !figure.dataset.drawn,
+    animation: false,
     color: COLOURS,
     grid: { left: 8, right: 14, top: 12, bottom: 4, containLabel: true },
     // Text instead of HTML: pages allow no inline style.
@@ -64,12 +63,20 @@ function draw(figure, chart, data) {
       data: data.t.map((t, at) => [t, series.values[at]]),
       markArea: n === 0 && gaps.length > 0 ? {
         silent: true, itemStyle: { color: dark() ? "rgba(248,113,113,.10)" : "rgba(185,28,28,.07)" },
-        label: { color: text, fontSize: 10, position: "insideTop", overflow: "truncate", width: 130 }, data: gaps,
+        label: { show: false }, data: gaps,
       } : undefined,
     })),
   }, { notMerge: true });
   legend(figure, data, write);
   figure.dataset.drawn = "yes";
+}
+
+/** The newest gap in words: from when to when, and why. */
+function lastGap(data) {
+  const gap = data.gaps.at(-1);
+  if (!gap) return "";
+  const time = (ms) => new Date(ms).toLocaleTimeString([], { hourCycle: "h23" });
+  return `${time(gap.from_ms)} – ${time(gap.to_ms)}: ${gap.why}`;
 }
 
 /** Numbers in words, and what the colours mean. */
@@ -120,7 +127,7 @@ function keep(figure) {
         last = data;
         figure.classList.toggle("chart-empty", data.series.length === 0);
         draw(figure, chart, data);
-        note.textContent = data.note ?? "";
+        note.textContent = data.note ?? lastGap(data);
         note.classList.remove("chart-bad");
       } catch (error) {
         // What was drawn stays, and is marked as old.

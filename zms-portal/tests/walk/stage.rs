@@ -121,6 +121,12 @@ impl Stage {
         !self.of(program).is_empty()
     }
 
+    /// Bytes in the log of each instance.
+    pub fn logs(&self) -> BTreeMap<String, u64> {
+        let size = |id: &String| fs::metadata(self.host().join("log").join(id).join("out.log")).map_or(0, |file| file.len());
+        self.instances().into_keys().map(|id| (id.clone(), size(&id))).collect()
+    }
+
     /// kill -9 of an instance, if it runs.
     pub fn kill_instance(&self, id: &str) {
         for pid in self.instances().remove(id).unwrap_or_default() {
@@ -142,15 +148,20 @@ impl Stage {
 
     /// Waits for a condition.
     pub fn until(&self, what: &str, condition: impl Fn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(40);
+        let end = Instant::now() + Duration::from_secs(90);
         while !condition() {
-            assert!(Instant::now() < end, "after 40 s still not: {what}\n{}", self.story());
+            assert!(Instant::now() < end, "after 90 s still not: {what}\n{}", self.story());
             std::thread::park_timeout(Duration::from_millis(200));
         }
     }
 
     fn client_file(&self) -> PathBuf {
         self.folder.path().join("zms-client.toml")
+    }
+
+    /// From now on its requests are those of the person with this cookie.
+    pub fn signed_in(&self, cookie: &str) {
+        cookie.clone_into(&mut self.cookie.lock().unwrap());
     }
 
     /// What the API answers to a signed-in person's script.
@@ -165,8 +176,8 @@ impl Stage {
     }
 
     /// Makes the file for applications, as a signed-in person's script would.
-    pub async fn take_client_file(&self, cookie: &str) {
-        cookie.clone_into(&mut self.cookie.lock().unwrap());
+    pub async fn take_client_file(&self) {
+        let cookie = self.cookie.lock().unwrap().clone();
         let http = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
         let request = http.post(format!("{}/api/v1/environments/dev/client-file", self.url));
         let request =

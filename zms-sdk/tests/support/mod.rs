@@ -119,7 +119,11 @@ impl World {
 
     /// A process of the application, as its client file says for this environment or without one.
     pub fn process_of(&self, environment: Option<&str>) -> Zms {
-        let builder = Zms::builder().application("shop").cache(self.cache()).waits(waits());
+        self.process_with(environment, waits())
+    }
+
+    pub fn process_with(&self, environment: Option<&str>, waits: Waits) -> Zms {
+        let builder = Zms::builder().application("shop").cache(self.cache()).waits(waits);
         let (meta, brokers) = (Arc::clone(&self.meta), Arc::clone(&self.clusters));
         builder.connect_with(meta, brokers, environment.map(str::to_owned)).unwrap()
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zms_kafka_wire::messages::MetadataResponse;
-use zms_kafka_wire::{Assignment, Listed, PerGroup};
+use zms_kafka_wire::{Answers, Assignment, Code, Listed, PerGroup, WireError};
 
 use crate::broker::{ClusterView, GroupState, GroupSummary, Partition, Topic};
 use crate::kafka::admin;
@@ -67,7 +67,8 @@ impl Known {
         }
     }
 
-    /// New lists of groups: broker → what it coordinates. Returns groups that were known before and are in no list.
+    /// New lists of groups: broker → what it coordinates. Returns groups that were known before and are in no list. They are kept: that a
+    /// broker does not list a group that it coordinates, or is about to, means nothing before it has read what it has to know.
     pub fn read_groups(&mut self, lists: BTreeMap<i32, Vec<Listed>>) -> Vec<String> {
         let mut before = std::mem::take(&mut self.groups);
         // While a coordinator moves both may name its groups. Either will do: whoever is asked in vain says so.
@@ -84,14 +85,26 @@ impl Known {
         missing
     }
 
-    /// Coordinators of groups, in the same order. A group is gone only when one of the `listing` brokers coordinates it, did so before,
-    /// and did not list it: a broker that has just become coordinator, or is about to, does not list it yet.
-    pub fn read_coordinators(&mut self, names: &[String], found: PerGroup<i32>, listing: &BTreeSet<i32>) {
+    /// Coordinators of groups, in the same order.
+    pub fn read_coordinators(&mut self, names: &[String], found: PerGroup<i32>) {
         for (name, found) in names.iter().zip(found) {
-            let Some(group) = self.groups.get_mut(name) else { continue };
-            match found {
-                Ok(id) if group.coordinator == Some(id) && listing.contains(&id) => drop(self.groups.remove(name)),
-                found => group.coordinator = found.ok(),
+            if let Some(group) = self.groups.get_mut(name) {
+                group.coordinator = found.ok();
+            }
+        }
+    }
+
+    /// Members of groups, counted by their coordinator. A group goes when that one says so, and not before.
+    pub fn read_members(&mut self, counted: Answers<usize>) {
+        for (name, members) in counted {
+            match members {
+                Ok(members) => {
+                    if let Some(group) = self.groups.get_mut(&name) {
+                        group.members = u32::try_from(members).ok();
+                    }
+                }
+                Err(WireError::Answer { code: Code::GroupIdNotFound, .. }) => drop(self.groups.remove(&name)),
+                Err(error) => tracing::debug!(%error, group = name, "members are not known"),
             }
         }
     }
@@ -131,9 +144,9 @@ pub(super) fn has_members(summary: &GroupSummary) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use zms_kafka_wire::StrBytes;
     use zms_kafka_wire::messages as m;
     use zms_kafka_wire::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
-    use zms_kafka_wire::{Code, StrBytes, WireError};
 
     use super::*;
 
@@ -173,33 +186,22 @@ mod tests {
         known.groups.get(name).map(|group| group.coordinator)
     }
 
-    /// Lists came from these brokers, and this group was in none; then somebody says who coordinates it.
-    fn missing(known: &mut Known, listing: &[(i32, &[&str])], name: &str, found: Result<i32, WireError>) {
-        let missing = known.read_groups(lists(listing));
-        assert_eq!(missing, [name]);
-        known.read_coordinators(&missing, vec![found], &listing.iter().map(|(id, _)| *id).collect());
+    fn says(code: Code) -> WireError {
+        WireError::Answer { call: "", code, message: String::new() }
     }
 
     #[test]
-    fn a_group_that_its_coordinator_lists_no_more_is_gone() {
+    fn a_group_goes_when_its_coordinator_says_so_and_not_by_missing_in_a_list() {
         let mut known = known();
-        missing(&mut known, &[(1, &["a", "empty"]), (2, &[]), (3, &[])], "c", Ok(2));
-        assert_eq!(coordinator(&known, "c"), None);
-    }
-
-    #[test]
-    fn a_group_stays_while_its_coordinator_is_silent_or_has_just_become_it() {
-        let mut known = known();
-        let without_2: &[(i32, &[&str])] = &[(1, &["a", "empty"]), (3, &[])];
-        missing(&mut known, without_2, "c", Ok(2));
-        assert_eq!(coordinator(&known, "c"), Some(Some(2)), "it is silent");
-        let nobody = WireError::Answer { call: "", code: Code::CoordinatorNotAvailable, message: String::new() };
-        missing(&mut known, without_2, "c", Err(nobody));
-        assert_eq!(coordinator(&known, "c"), Some(None));
-        missing(&mut known, without_2, "c", Ok(3));
-        assert_eq!(coordinator(&known, "c"), Some(Some(3)), "3 does not list it yet");
-        assert!(known.read_groups(lists(&[(1, &["a", "empty"]), (3, &["c"])])).is_empty());
-        assert_eq!(coordinator(&known, "c"), Some(Some(3)));
+        let missing = ["c".to_owned()];
+        for (found, coordinates) in [(Ok(3), Some(3)), (Err(says(Code::CoordinatorNotAvailable)), None), (Ok(1), Some(1))] {
+            assert_eq!(known.read_groups(lists(&[(1, &["a", "empty"]), (3, &[])])), missing);
+            known.read_coordinators(&missing, vec![found]);
+            known.read_members(vec![("c".to_owned(), Err(says(Code::CoordinatorLoadInProgress)))]);
+            assert_eq!(coordinator(&known, "c"), Some(coordinates));
+        }
+        known.read_members(vec![("c".to_owned(), Err(says(Code::GroupIdNotFound))), ("a".to_owned(), Ok(2))]);
+        assert_eq!((coordinator(&known, "c"), known.groups["a"].members), (None, Some(2)));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use futures::future::join_all;
 use zms_kafka_wire::{Answers, Assignment, ByTopic, Code, WireError};
 
 use super::KafkaScraper;
-use super::known::has_members;
+use super::known::{KnownGroup, has_members};
 use super::tick::Tick;
+use crate::broker::GroupSummary;
 use crate::kafka::admin::{EARLIEST, LATEST};
 
 /// Groups in one request: the answer about 100 groups with 1,600 offsets each has 4 MB.
@@ -26,6 +27,11 @@ type Counted = (i32, Result<Answers<usize>, WireError>);
 fn leads_no_more(error: &WireError) -> bool {
     let gone = |code: &Code| matches!(code, Code::UnknownTopicOrPartition | Code::KafkaStorageError);
     error.is_moved() || matches!(error, WireError::Answer { code, .. } if gone(code))
+}
+
+/// It may have members, and is of a kind that they can be asked of.
+fn may_be_counted(group: &GroupSummary) -> bool {
+    has_members(group) && ["classic", "consumer"].contains(&group.protocol.as_str())
 }
 
 /// Requests about groups: coordinator and at most so many names as one may have.
@@ -54,7 +60,7 @@ impl KafkaScraper {
                 break;
             }
             tick.look_again = true;
-            if turn == 0 && self.find_coordinators(tick, &moved, &BTreeSet::new()).await {
+            if turn == 0 && self.find_coordinators(tick, &moved).await {
                 commits.retain(|name, _| !moved.contains(name));
             }
         }
@@ -82,8 +88,9 @@ impl KafkaScraper {
                         .map(move |(id, partitions)| async move { (id, wire.offsets_at(id, &partitions, time, limit).await) }),
                 )
             };
+            let counts = self.count(tick, |_, group| rarely && may_be_counted(&group.summary));
             // In this order: what is asked first is written first.
-            let (ends, starts, counted) = tokio::join!(ask(ends, LATEST), ask(starts, EARLIEST), self.count(tick, rarely));
+            let (ends, starts, counted) = tokio::join!(ask(ends, LATEST), ask(starts, EARLIEST), counts);
             tick.count(ends.iter().map(|(_, done)| done));
             for (leader, done) in starts {
                 tick.note(leader, &done);
@@ -94,7 +101,7 @@ impl KafkaScraper {
                 tick.note(leader, &done);
                 moved |= self.read_ends(done.unwrap_or_default(), &mut latest);
             }
-            self.read_members(tick, counted);
+            self.read_counted(tick, counted);
             if !moved {
                 break;
             }
@@ -139,17 +146,15 @@ impl KafkaScraper {
         moved
     }
 
-    /// Asks for members of groups that may have some. Neither kind of request understands the other kind of group.
-    async fn count(&self, tick: &Tick, rarely: bool) -> Vec<Counted> {
-        if !rarely {
-            return Vec::new();
-        }
-        let of_kind = |kind: &str| {
-            let mut groups = self.known.by_coordinator(|_, group| group.summary.protocol == kind && has_members(&group.summary));
+    /// Asks coordinators for groups with their members. Neither kind of request understands the other kind of group.
+    async fn count(&self, tick: &Tick, wanted: impl Fn(&str, &KnownGroup) -> bool) -> Vec<Counted> {
+        let of_kind = |consumer: bool| {
+            let kind = |group: &KnownGroup| (group.summary.protocol == "consumer") == consumer;
+            let mut groups = self.known.by_coordinator(|name, group| kind(group) && wanted(name, group));
             groups.retain(|id, _| self.asks(tick, *id));
             groups
         };
-        let (classic, consumer) = (of_kind("classic"), of_kind("consumer"));
+        let (classic, consumer) = (of_kind(false), of_kind(true));
         let (wire, limit) = (&self.admin.wire, tick.limit());
         let classic =
             in_requests(&classic).map(|(id, names)| async move { (id, wire.classic_members_at(id, names, limit).await) });
@@ -160,14 +165,19 @@ impl KafkaScraper {
         counted
     }
 
-    fn read_members(&mut self, tick: &mut Tick, counted: Vec<Counted>) {
+    fn read_counted(&mut self, tick: &mut Tick, counted: Vec<Counted>) {
         for (coordinator, done) in counted {
             tick.note(coordinator, &done);
-            for (name, members) in done.unwrap_or_default() {
-                if let (Some(group), Ok(members)) = (self.known.groups.get_mut(&name), members) {
-                    group.members = u32::try_from(members).ok();
-                }
-            }
+            self.known.read_members(done.unwrap_or_default());
+        }
+    }
+
+    /// Groups that no broker lists: whoever coordinates them now says whether they are there.
+    pub(super) async fn look_for_missing(&mut self, tick: &mut Tick, missing: &[String]) {
+        if self.find_coordinators(tick, missing).await {
+            let missing: BTreeSet<&str> = missing.iter().map(String::as_str).collect();
+            let counted = self.count(tick, |name, _| missing.contains(name)).await;
+            self.read_counted(tick, counted);
         }
     }
 }
