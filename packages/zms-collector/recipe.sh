@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# zms-collector: bin/zms-collector, built from this repository. It needs the C library, OpenSSL 3 and zlib of the host.
+# zms-collector: bin/zms-collector, built from this repository. It needs the C library, OpenSSL 3, zlib and zstd of the host.
 #
 # ZMS_BUILT names a folder with a program that is built already (cargo's target/debug, for tests); without it, it is built for release.
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)

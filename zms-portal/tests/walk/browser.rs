@@ -1,5 +1,6 @@
 //! A headless Chromium, driven as a person would: by what is written on links and buttons, and by the names of fields.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ impl Browser {
     /// Starts Chromium in the given language, narrow or wide.
     pub async fn start(language: &str, width: u32) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // A group of its own, so that the browser ends with it whatever happens.
         let driver = Command::new("chromedriver")
+            .process_group(0)
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -189,7 +192,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.driver.kill();
+        let _ = Command::new("kill").args(["-9", "--", &format!("-{}", self.driver.id())]).status();
         let _ = self.driver.wait();
     }
 }
