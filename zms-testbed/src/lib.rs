@@ -3,11 +3,14 @@
 //!
 //! Everything blocks: a test starts its servers before it waits for anything else. Dropping a server ends it; a server whose test
 //! died with SIGKILL ends by itself (`PR_SET_PDEATHSIG`). A missing package fails the test with what to run.
+//!
+//! Benchmarks use the same servers, and say what they found as [`Figure`]s.
 
 #![allow(clippy::disallowed_methods, reason = "tests start servers and wait for them without a runtime")]
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
 mod certificates;
+mod figure;
 mod influx;
 mod kafka;
 mod packages;
@@ -16,6 +19,7 @@ mod proxy;
 mod zookeeper;
 
 pub use certificates::Certificates;
+pub use figure::{Against, Figure, percentile};
 pub use influx::Influx;
 pub use kafka::{Kafka, KafkaWish};
 pub use process::free_port;

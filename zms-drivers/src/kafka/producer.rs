@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
@@ -37,6 +38,16 @@ impl KafkaProducer {
     /// [`BrokerError::Refused`] if the endpoint cannot be right, for example with a certificate that is none.
     pub fn new(endpoint: &Endpoint, delivery: Duration) -> Result<Self, BrokerError> {
         let ear = Ear::new(&endpoint.cluster);
+        let config = Self::settings(endpoint, delivery);
+        let client = config.create_with_context(ear.clone()).map_err(|error: KafkaError| BrokerError::Refused {
+            what: format!("client for cluster {}", endpoint.cluster),
+            why: error.to_string(),
+        })?;
+        Ok(Self { client: Some(client), ear, deadline: endpoint.deadline, delivery, closed: AtomicBool::new(false) })
+    }
+
+    /// What librdkafka is told. Public for a benchmark, whose plain client must be told the same.
+    pub fn settings(endpoint: &Endpoint, delivery: Duration) -> ClientConfig {
         let mut config = config(endpoint);
         let delivery_ms = delivery.as_millis().clamp(1_000, 3_600_000);
         config
@@ -53,11 +64,7 @@ impl KafkaProducer {
             .set("message.max.bytes", LARGEST.to_string())
             // Topics are announced after every broker knows them.
             .set("topic.metadata.propagation.max.ms", "5000");
-        let client = config.create_with_context(ear.clone()).map_err(|error: KafkaError| BrokerError::Refused {
-            what: format!("client for cluster {}", endpoint.cluster),
-            why: error.to_string(),
-        })?;
-        Ok(Self { client: Some(client), ear, deadline: endpoint.deadline, delivery, closed: AtomicBool::new(false) })
+        config
     }
 
     fn client(&self) -> Result<&FutureProducer<Ear>, BrokerError> {
