@@ -19,7 +19,7 @@ impl Stage {
     /// Runs `scripts/quickstart --empty` in a folder of its own and reads what it prints.
     pub fn set() -> Self {
         let folder = tempfile::Builder::new().prefix("zms-walk-").tempdir().unwrap();
-        let port = three_free_ports();
+        let port = free_ports();
         let mut stage = Self { folder, port, url: String::new(), code: String::new(), cookie: Default::default() };
         let output = stage.quickstart(&["--empty"]);
         let value = |label: &str| {
@@ -276,15 +276,15 @@ fn processes() -> Vec<u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-fn three_free_ports() -> u16 {
+fn free_ports() -> u16 {
     for _ in 0..100 {
         let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (1024..65_000).contains(&first) && free(first) && free(first + 1) && free(first + 2) {
+        if (1024..65_000).contains(&first) && free(first) && free(first + 1) && free(first + 3) {
             return first;
         }
     }
-    panic!("no three free ports in a row")
+    panic!("no three free ports near each other")
 }
 
 impl Drop for Stage {
