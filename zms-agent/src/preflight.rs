@@ -18,11 +18,7 @@ pub fn check(layout: &Layout, spec: &InstanceSpec) -> Vec<String> {
 
 /// Why a port cannot be listened on.
 pub fn port_in_use(port: &Port) -> Option<String> {
-    let address = if port.address.contains(':') {
-        format!("[{}]:{}", port.address, port.port)
-    } else {
-        format!("{}:{}", port.address, port.port)
-    };
+    let address = port.socket();
     let tried = match address.to_socket_addrs() {
         Ok(mut all) => {
             all.next().map_or_else(|| Err(io::Error::other("it has no address")), |one| TcpListener::bind(one).map(drop))

@@ -220,3 +220,11 @@ pub struct Port {
     /// TCP port.
     pub port: u16,
 }
+
+impl Port {
+    /// `address:port`, with an IPv6 address in brackets.
+    pub fn socket(&self) -> String {
+        let Self { address, port, .. } = self;
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    }
+}

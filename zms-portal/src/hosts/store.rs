@@ -116,8 +116,7 @@ pub(super) async fn collectors(tx: &mut Tx, host_id: &str) -> Result<Vec<String>
     for spec in specs {
         let spec: InstanceSpec = serde_json::from_str(&spec)?;
         if let Some(port) = spec.body.ports.iter().find(|port| port.name == "frames") {
-            let host = if port.address.contains(':') { format!("[{}]", port.address) } else { port.address.clone() };
-            urls.push(format!("https://{host}:{}", port.port));
+            urls.push(format!("https://{}", port.socket()));
         }
     }
     urls.sort_unstable();

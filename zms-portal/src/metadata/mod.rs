@@ -15,7 +15,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Mutex;
-use zms_core::host::InstanceSpec;
+use zms_core::host::{InstanceSpec, Port};
 use zms_core::metadata::{BrokerKind, ConsumeFrom, Order};
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_drivers::meta::zookeeper::{Identities, Identity, Options, Tls, ZooKeeper, digest};
@@ -119,9 +119,7 @@ impl Metadata {
     pub async fn way(&self, environment_id: &str) -> Result<Option<Way>> {
         let instances = services::instances_of_store(&self.0.db, environment_id, "metadata").await?;
         let ports = |name: &str| -> Vec<String> {
-            let of = |spec: &InstanceSpec| {
-                spec.body.ports.iter().find(|port| port.name == name).map(|port| format!("{}:{}", port.address, port.port))
-            };
+            let of = |spec: &InstanceSpec| spec.body.ports.iter().find(|port| port.name == name).map(Port::socket);
             instances.iter().filter_map(of).collect()
         };
         let (secure, plain) = (ports("secure"), ports("client"));

@@ -154,10 +154,7 @@ async fn ensure(app: &App, environment_id: &str, url: &str) -> Result<std::resul
 async fn url(app: &App, environment_id: &str) -> Result<Option<String>> {
     let instances = services::instances_of_store(&app.db, environment_id, "metrics").await?;
     let port = instances.first().and_then(|spec| spec.body.ports.iter().find(|port| port.name == "http"));
-    Ok(port.map(|port| {
-        let host = if port.address.contains(':') { format!("[{}]", port.address) } else { port.address.clone() };
-        format!("http://{host}:{}", port.port)
-    }))
+    Ok(port.map(|port| format!("http://{}", port.socket())))
 }
 
 /// Name and password of somebody in an environment's metric store; made when first asked for.

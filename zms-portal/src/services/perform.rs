@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zms_core::catalogue::Secret;
-use zms_core::host::{InstanceSpec, Phase};
+use zms_core::host::{InstanceSpec, Phase, Port};
 use zms_core::metadata::Order;
 
 use super::flow::{Awaited, Command, Effect, Placement};
@@ -118,7 +118,7 @@ impl Performer {
             }
             let instances = store::instances(&mut *tx, service).await?;
             let clients = instances.iter().filter_map(|row| row.spec.body.ports.iter().find(|port| port.name == "client"));
-            let addresses = clients.map(|port| format!("{}:{}", port.address, port.port)).collect();
+            let addresses = clients.map(Port::socket).collect();
             let new = clusters::NewService { id: service, name: &name, kind: &kind, environment_id: &environment_id, addresses };
             clusters::begin(&self.0, &mut tx, &new, now_ms()).await?;
         }

@@ -107,13 +107,8 @@ pub(super) fn of_instance(new: &InstanceSpec, old: Option<&InstanceSpec>, host: 
         before_start: body.prepare.iter().map(preparation).collect(),
         command: body.exec.argv.clone(),
         environment: body.exec.env.iter().map(|(key, value)| format!("{key}={value}")).collect(),
-        ports: body.ports.iter().map(|port| format!("{} {}", port.name, socket(&port.address, port.port))).collect(),
+        ports: body.ports.iter().map(|port| format!("{} {}", port.name, port.socket())).collect(),
     }
-}
-
-/// `address:port`, with an IPv6 address in brackets.
-pub(super) fn socket(address: &str, port: u16) -> String {
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 fn preparation(prepare: &Prepare) -> String {
