@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep};
 use zms_core::metadata::path::Path;
 use zms_drivers::meta::{Change, MetaError, MetaStore, Node};
 
+use crate::news::News;
+
 /// Times of this module; production values by default.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -74,19 +76,18 @@ pub struct Lead {
 /// Waits until `me` leads.
 pub async fn acquire(store: &Arc<dyn MetaStore>, me: &str, pace: Pace) -> Lead {
     let mut seen: Option<(i32, Instant)> = None;
-    let mut said = String::new();
+    let mut news = News::default();
     loop {
         match attempt(store.as_ref(), me, pace, &mut seen).await {
             Ok(Some(lead)) => {
                 tracing::info!(fence = lead.held.fence, "this collector leads");
                 return lead;
             }
-            Ok(None) => said.clear(),
+            Ok(None) => drop(news.is_new("")),
             Err(error) => {
                 let why = error.to_string();
-                if why != said {
+                if news.is_new(&why) {
                     tracing::warn!(why, "the lead cannot be asked for");
-                    said = why;
                 }
             }
         }

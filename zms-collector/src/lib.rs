@@ -23,6 +23,7 @@ pub mod frames;
 pub mod host;
 pub mod lease;
 pub mod listen;
+mod news;
 pub mod orders;
 pub mod portal;
 pub mod reports;

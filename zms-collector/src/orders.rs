@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use zms_core::collect::Orders;
 
+use crate::news::News;
 use crate::portal::Portal;
 
 /// Between two looks at the portal.
@@ -66,7 +67,7 @@ impl Kept {
 
 /// Asks the portal again and again. Ends when nobody reads the orders any more.
 pub async fn follow(portal: Arc<Portal>, kept: Kept, orders: watch::Sender<Option<Arc<Orders>>>, every: Duration) {
-    let mut problem = String::new();
+    let mut news = News::default();
     loop {
         let known = orders.borrow().as_ref().map(|orders| orders.revision);
         let said = match portal.orders(known).await {
@@ -84,13 +85,10 @@ pub async fn follow(portal: Arc<Portal>, kept: Kept, orders: watch::Sender<Optio
             }
             Err(error) => error.to_string(),
         };
-        if said != problem {
-            if said.is_empty() {
-                tracing::info!("the portal answers");
-            } else {
-                tracing::warn!(why = said, "no orders from the portal; the known ones hold");
-            }
-            problem = said;
+        match (news.is_new(&said), said.as_str()) {
+            (false, _) => {}
+            (true, "") => tracing::info!("the portal answers"),
+            (true, why) => tracing::warn!(why, "no orders from the portal; the known ones hold"),
         }
         tokio::select! {
             () = sleep(every) => {}

@@ -15,6 +15,7 @@ use zms_core::statistics::{Consuming, Histogram, Producing, Report};
 use zms_sdk::{ClientFile, Received, Zms};
 
 use crate::board::{Board, lock};
+use crate::news::News;
 use crate::now_ms;
 use crate::sink::Sink;
 
@@ -205,16 +206,15 @@ impl Window {
 
 /// Consumes reports until the future is dropped.
 pub async fn follow(metadata: MetadataStore, folder: &Path, board: Arc<Board>, sink: Sink) {
-    let mut problem = String::new();
+    let mut news = News::default();
     loop {
         let why = match consume(&metadata, folder, &board, &sink).await {
             Ok(never) => match never {},
             Err(error) => error.to_string(),
         };
         // Until the environment has its first cluster there are no reports.
-        if why != problem {
+        if news.is_new(&why) {
             tracing::info!(why, "reports of applications are not read yet");
-            problem = why;
         }
         sleep(AGAIN).await;
     }

@@ -20,6 +20,7 @@ use crate::cluster::{self, next_tick};
 use crate::config::Config;
 use crate::frames::Hosts;
 use crate::lease::{self, acquire};
+use crate::news::News;
 use crate::orders::{self, Current, Kept};
 use crate::portal::{Portal, PortalError};
 use crate::sink::Sink;
@@ -115,32 +116,28 @@ struct Environment {
 impl Environment {
     /// Follows the environment's metadata store from one to the next.
     async fn run(self, mut orders: Current) {
+        let wanted = |orders: &Option<Arc<Orders>>| {
+            let orders = orders.as_ref()?;
+            Some((orders.metadata.clone()?, orders.tick_s))
+        };
         let mut stop = self.stop.clone();
         loop {
-            let now = orders.borrow_and_update().clone();
+            let now = wanted(&orders.borrow_and_update());
             let work = async {
-                match now.as_deref().and_then(|orders| Some((orders.metadata.clone()?, orders))) {
-                    Some((metadata, orders)) => self.of(&metadata, orders).await,
-                    None => std::future::pending().await,
+                match &now {
+                    Some((metadata, tick_s)) => self.of(metadata, *tick_s).await,
+                    None => drop(stop.wait_for(|stop| *stop).await),
                 }
-            };
-            let same = |next: &Option<Arc<Orders>>| {
-                let key = |orders: &Option<Arc<Orders>>| orders.as_ref().map(|orders| (orders.metadata.clone(), orders.tick_s));
-                key(next) == key(&now)
-            };
-            let changed = async {
-                while orders.changed().await.is_ok() {
-                    if !same(&orders.borrow()) {
-                        return;
-                    }
-                }
-                std::future::pending().await
             };
             tokio::select! {
-                // It ends only when everything does, having given the lead back.
+                // It ends only when everything does.
                 () = work => return,
-                () = changed => tracing::info!("the environment has another metadata store"),
-                _ = stop.wait_for(|stop| *stop), if now.is_none() => return,
+                changed = orders.wait_for(|orders| wanted(orders) != now) => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    tracing::info!("the environment has another metadata store");
+                }
             }
             self.fence.send_replace(None);
             self.board.retain(|_| false);
@@ -148,7 +145,7 @@ impl Environment {
     }
 
     /// Leads whenever it can. Ends when everything ends.
-    async fn of(&self, metadata: &MetadataStore, orders: &Orders) {
+    async fn of(&self, metadata: &MetadataStore, tick_s: u32) {
         let secure = !metadata.authority.is_empty();
         let login = &metadata.login;
         let store: Arc<dyn MetaStore> = ZooKeeper::start(Options {
@@ -169,7 +166,7 @@ impl Environment {
             let tools = cluster::Tools {
                 board: self.board.clone(),
                 sink: self.sink.clone(),
-                every_ms: i64::from(orders.tick_s.max(1)) * 1000,
+                every_ms: i64::from(tick_s.max(1)) * 1000,
                 authority: metadata.authority.clone(),
             };
             tokio::select! {
@@ -191,7 +188,7 @@ impl Environment {
 
     /// Tells the portal what was seen, whenever a tick ended. Ends when the portal says that another one leads.
     async fn tell(&self, fence: u64) {
-        let mut problem = String::new();
+        let mut news = News::default();
         loop {
             self.board.changed.notified().await;
             sleep(TOGETHER).await;
@@ -205,13 +202,10 @@ impl Environment {
                 }
                 Err(error) => error.to_string(),
             };
-            if said != problem {
-                if said.is_empty() {
-                    tracing::info!("the portal takes snapshots");
-                } else {
-                    tracing::warn!(why = said, "the portal does not take the snapshot");
-                }
-                problem = said;
+            match (news.is_new(&said), said.as_str()) {
+                (false, _) => {}
+                (true, "") => tracing::info!("the portal takes snapshots"),
+                (true, why) => tracing::warn!(why, "the portal does not take the snapshot"),
             }
         }
     }

@@ -75,13 +75,18 @@ struct Portal {
     told: mpsc::Sender<Snapshot>,
 }
 
-/// See the module.
-pub struct Stage {
+/// A portal of paper, and what collectors need to reach it.
+pub struct Paper {
     folder: tempfile::TempDir,
     authority: Authority,
     portal: Portal,
     portal_url: String,
     told: tokio::sync::Mutex<mpsc::Receiver<Snapshot>>,
+}
+
+/// See the module.
+pub struct Stage {
+    paper: Paper,
     influx: Mutex<Influx>,
     store: Arc<dyn influx::MetricStore>,
     zookeeper: ZooKeeper,
@@ -158,7 +163,6 @@ impl Stage {
         let store = influx::Store { url: influx.url(), database: "zms".to_owned(), user, password, deadline: PATIENCE };
         let store = influx::store(&store).unwrap();
 
-        let (telling, told) = mpsc::channel(10_000);
         let orders = Orders {
             revision: 7,
             environment: "dev".to_owned(),
@@ -168,6 +172,23 @@ impl Stage {
             revoked: Vec::new(),
             tick_s: 1,
         };
+        let paper = Paper::set(orders).await;
+        Self { paper, influx: Mutex::new(influx), store, zookeeper, _kafka: kafka }
+    }
+}
+
+impl std::ops::Deref for Stage {
+    type Target = Paper;
+    fn deref(&self) -> &Paper {
+        &self.paper
+    }
+}
+
+impl Paper {
+    /// A portal that gives these orders.
+    pub async fn set(orders: Orders) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (telling, told) = mpsc::channel(10_000);
         let portal = Portal { orders: Arc::new(orders), away: Arc::default(), told: telling };
         let authority = authority("authority of the line");
         let pem = identity(&authority, &["127.0.0.1"], "zms://portal/1");
@@ -182,17 +203,7 @@ impl Stage {
         let listener = TlsListener(listener, TlsAcceptor::from(Arc::new(config.unwrap())));
         let router = router.with_state(portal.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            authority,
-            portal,
-            portal_url,
-            told: tokio::sync::Mutex::new(told),
-            influx: Mutex::new(influx),
-            store,
-            zookeeper,
-            _kafka: kafka,
-        }
+        Self { folder: tempfile::tempdir().unwrap(), authority, portal, portal_url, told: tokio::sync::Mutex::new(told) }
     }
 
     /// Starts a collector with a data folder of this name; ready when it can work.
@@ -222,25 +233,6 @@ impl Stage {
         Collector { frames, stop, task }
     }
 
-    /// An application that sends twenty messages a second to `orders` for as long as the returned connection lives.
-    pub async fn application(&self) -> Zms {
-        let waits = Waits { statistics: Duration::from_secs(1), ..Waits::default() };
-        let builder = Zms::builder().application("shop").zookeeper(self.zookeeper.plain());
-        let zms = builder.cache(self.folder.path().join("shop")).waits(waits).connect().unwrap();
-        zms.prepare("orders").await.unwrap();
-        let sender = zms.clone();
-        tokio::spawn(async move {
-            let mut pace = tokio::time::interval(Duration::from_millis(50));
-            loop {
-                pace.tick().await;
-                if sender.send("orders", Message::new("an order")).await.is_err() {
-                    return;
-                }
-            }
-        });
-        zms
-    }
-
     /// Waits for a snapshot, from now on.
     pub async fn told(&self, what: &str, fits: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let mut told = self.told.lock().await;
@@ -257,10 +249,6 @@ impl Stage {
 
     pub fn portal_is_away(&self, away: bool) {
         self.portal.away.store(away, Ordering::Relaxed);
-    }
-
-    pub fn influx(&self) -> MutexGuard<'_, Influx> {
-        self.influx.lock().unwrap()
     }
 
     /// Pushes frames as this host; the status.
@@ -284,6 +272,31 @@ impl Stage {
             reqwest::Client::builder().tls_backend_preconfigured(config.unwrap()).no_proxy().timeout(PATIENCE).build().unwrap();
         let response = http.post(format!("https://{}/frames/v1", collector.frames)).json(frames).send().await?;
         Ok(response.status().as_u16())
+    }
+}
+
+impl Stage {
+    /// An application that sends twenty messages a second to `orders` for as long as the returned connection lives.
+    pub async fn application(&self) -> Zms {
+        let waits = Waits { statistics: Duration::from_secs(1), ..Waits::default() };
+        let builder = Zms::builder().application("shop").zookeeper(self.zookeeper.plain());
+        let zms = builder.cache(self.folder.path().join("shop")).waits(waits).connect().unwrap();
+        zms.prepare("orders").await.unwrap();
+        let sender = zms.clone();
+        tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                pace.tick().await;
+                if sender.send("orders", Message::new("an order")).await.is_err() {
+                    return;
+                }
+            }
+        });
+        zms
+    }
+
+    pub fn influx(&self) -> MutexGuard<'_, Influx> {
+        self.influx.lock().unwrap()
     }
 
     async fn ask(
