@@ -112,7 +112,7 @@ async fn watch(name: ClusterName, node: ClusterNode, tools: Tools) {
             Ok(scraper) => ask(scraper.as_mut(), &name, deadline).await,
             Err(error) => Err(error.clone()),
         };
-        let outcome = tick::tick(&name, at_ms, said.as_ref(), &mut before);
+        let outcome = tick::tick(&name, at_ms, said, &mut before);
         tools.sink.push(outcome.points);
         tools.board.put(at_ms, outcome.cluster, outcome.topics, outcome.groups);
     }

@@ -40,10 +40,10 @@ pub struct Outcome {
 }
 
 /// Figures of one tick. `at_ms`: its time; `before`: the tick before, replaced when the cluster said something.
-pub fn tick(cluster: &ClusterName, at_ms: i64, said: Result<&Scrape, &BrokerError>, before: &mut Option<Before>) -> Outcome {
+pub fn tick(cluster: &ClusterName, at_ms: i64, said: Result<Scrape, BrokerError>, before: &mut Option<Before>) -> Outcome {
     match said {
         Ok(scrape) => whole(cluster, at_ms, scrape, before),
-        Err(error) => away(cluster, at_ms, error),
+        Err(error) => away(cluster, at_ms, &error),
     }
 }
 
@@ -66,7 +66,7 @@ fn away(cluster: &ClusterName, at_ms: i64, error: &BrokerError) -> Outcome {
     Outcome { cluster: figures, topics: Vec::new(), groups: Vec::new(), points: vec![point] }
 }
 
-fn whole(cluster: &ClusterName, at_ms: i64, scrape: &Scrape, before: &mut Option<Before>) -> Outcome {
+fn whole(cluster: &ClusterName, at_ms: i64, scrape: Scrape, before: &mut Option<Before>) -> Outcome {
     let earlier = before.as_ref().filter(|before| before.at_ms < at_ms);
     let seconds = earlier.map(|before| seconds(at_ms - before.at_ms));
     let mut topics = Vec::with_capacity(scrape.topics.len());
@@ -78,19 +78,18 @@ fn whole(cluster: &ClusterName, at_ms: i64, scrape: &Scrape, before: &mut Option
         points.push(topic_point(&figures, at_ms));
         topics.push(figures);
     }
-    let groups = groups::figures(cluster, scrape, earlier.map(|before| &before.committed), seconds);
-    points.extend(groups::points(cluster, scrape, &groups, at_ms));
-    let figures = cluster_figures(cluster, scrape, &topics);
+    let groups = groups::figures(cluster, &scrape, earlier.map(|before| &before.committed), seconds);
+    points.extend(groups::points(cluster, &scrape, &groups, at_ms));
+    let figures = cluster_figures(cluster, &scrape, &topics);
     points.push(cluster_point(&figures, &groups, at_ms));
 
     let mut now = Before { at_ms, ..Before::default() };
-    for (topic, ends) in &scrape.topics {
-        let known = ends.iter().map(|(id, range)| (*id, range.map(|range| range.end)));
-        now.ends.insert(topic.name.clone(), known.collect());
+    for (topic, ends) in scrape.topics {
+        now.ends.insert(topic.name, ends.into_iter().map(|(id, range)| (id, range.map(|range| range.end))).collect());
     }
-    for group in &scrape.groups {
-        if let Ok(committed) = &group.committed {
-            now.committed.insert(group.summary.name.clone(), committed.clone());
+    for group in scrape.groups {
+        if let Ok(committed) = group.committed {
+            now.committed.insert(group.summary.name, committed);
         }
     }
     *before = Some(now);
