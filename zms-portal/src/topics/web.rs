@@ -156,6 +156,13 @@ impl OnePage {
     }
 }
 
+/// Groups that consume a topic.
+async fn bound_to(app: &App, topic: &Topic, environment: &Environment) -> Result<Vec<Group>> {
+    let mut groups = groups::list(&app.db, &environment.id).await?;
+    groups.retain(|group| group.topics.contains(&topic.id));
+    Ok(groups)
+}
+
 /// A state in words.
 pub(crate) fn state_text(state: &State, m: &Messages) -> &'static str {
     match *state {
@@ -185,8 +192,7 @@ async fn one(
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let topic = super::find(&app.db, &environment.id, &name).await?;
     let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
-    let bound: Vec<Group> =
-        groups::list(&app.db, &environment.id).await?.into_iter().filter(|group| group.topics.contains(&topic.id)).collect();
+    let bound = bound_to(&app, &topic, &environment).await?;
     let live = match tab {
         "overview" | "partitions" | "groups" => Some(super::live(&app, &cluster, &topic).await),
         _ => None,
@@ -221,7 +227,6 @@ async fn clients_part(
     user.require(Role::Viewer)?;
     let environment = chrome.environment.ok_or(Error::NotFound)?;
     let topic = super::find(&app.db, &environment.id, &name).await?;
-    let bound: Vec<Group> =
-        groups::list(&app.db, &environment.id).await?.into_iter().filter(|group| group.topics.contains(&topic.id)).collect();
+    let bound = bound_to(&app, &topic, &environment).await?;
     web::page(ClientsPart::load(&app, &environment, &topic, &bound, chrome.m).await)
 }
