@@ -205,7 +205,7 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
     let end = Instant::now() + Duration::from_secs(15);
     loop {
         browser.open(&format!("{}/e/dev/groups/billing", stage.url)).await;
-        if browser.text().await.contains("empty") {
+        if browser.text().await.contains("no members") {
             break;
         }
         assert!(Instant::now() < end, "the group is not left:\n{}", browser.text().await);

@@ -189,7 +189,8 @@ struct OnePart {
     m: Messages,
     glance: Glance,
     needs: Vec<Need>,
-    flows: Vec<FlowSummary>,
+    /// Newest first, each with its title.
+    flows: Vec<(String, FlowSummary)>,
 }
 
 /// Which services could be a store, and which is.
@@ -223,6 +224,7 @@ async fn load_one(app: &App, chrome: &Chrome, user: &User) -> Result<OnePart> {
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let query = view::Query { environment: &environment.name, subject: "", status: "", before: "", limit: RECENT };
     let flows = view::list(&app.db, &query).await?;
+    let flows = flows.into_iter().map(|flow| (app.engine.title(&flow.kind, chrome.m), flow)).collect();
     let glance = Glance::load(app, environment, now_ms()).await?;
     let needs = overview::needs(std::slice::from_ref(&glance));
     Ok(OnePart { m: chrome.m, glance, needs, flows })

@@ -172,6 +172,18 @@ pub(crate) fn state_text(state: &State, m: &Messages) -> &'static str {
     }
 }
 
+/// A consumer group's state, as the API and brokers name it, in words.
+pub(crate) fn group_state_text<'a>(state: &'a str, m: &Messages) -> &'a str {
+    match state {
+        "stable" => m.topics_group_stable(),
+        "rebalancing" => m.topics_group_rebalancing(),
+        "empty" => m.topics_group_empty(),
+        "dead" => m.topics_group_dead(),
+        "unknown" => m.topics_unknown(),
+        other => other,
+    }
+}
+
 /// The style of a state.
 pub(crate) const fn state_class(state: &State) -> &'static str {
     match *state {
