@@ -58,18 +58,31 @@ pub struct Acceptance {
 /// # Errors
 /// [`Error::Forbidden`]; [`Error::Invalid`] when the name is not one or taken.
 pub async fn invite(db: &Db, public_url: &str, actor: Actor<'_>, new: NewInvitation, now_ms: i64) -> Result<Invited> {
-    let target = format!("user/{}", shown(&new.name));
-    actor.require_administrator(db, "user.invite", &target, now_ms).await?;
+    actor.require_administrator(db, "user.invite", &format!("user/{}", shown(&new.name)), now_ms).await?;
+    make(db, public_url, (&actor.user.name, actor.address), new, now_ms).await
+}
+
+/// Invites an administrator from the portal's own machine, for the day on which no administrator can sign in any more: whoever can run
+/// a command there with the portal's settings can read its database too.
+///
+/// # Errors
+/// [`Error::Invalid`] when the name is not one or taken.
+pub async fn invite_administrator(db: &Db, public_url: &str, name: &str, now_ms: i64) -> Result<Invited> {
+    let new = NewInvitation { name: name.to_owned(), role: Role::Administrator };
+    make(db, public_url, ("", ""), new, now_ms).await
+}
+
+async fn make(db: &Db, public_url: &str, (who, address): (&str, &str), new: NewInvitation, now_ms: i64) -> Result<Invited> {
     let name = UserName::parse(&new.name).ok_or_else(|| Error::Invalid(vec![name_problem("name")]))?;
     let (token, expires_at) = (Token::random(), now_ms + VALID_MS);
     let mut tx = db.begin().await?;
     if store::exists(&mut tx, &name).await? {
         return Err(name_taken("name"));
     }
-    store::replace_invitation(&mut tx, &token.hash(), &name, new.role, &actor.user.name, now_ms, expires_at).await?;
-    actor
-        .record(&mut tx, "user.invite", &target, json!({ "role": new.role, "valid_until": expires_at }), Outcome::Done, now_ms)
-        .await?;
+    store::replace_invitation(&mut tx, &token.hash(), &name, new.role, who, now_ms, expires_at).await?;
+    let (target, detail) = (format!("user/{name}"), json!({ "role": new.role, "valid_until": expires_at }));
+    let entry = Entry { at: now_ms, who, address, act: "user.invite", target: &target, detail, result: Outcome::Done };
+    audit::record(&mut tx, entry).await?;
     tx.commit().await?;
     let link = format!("{}{}#{}", public_url.trim_end_matches('/'), Link::Invitation, token.reveal());
     Ok(Invited { name: name.to_string(), role: new.role, link, expires_at })

@@ -69,3 +69,17 @@ async fn a_bad_password_does_not_use_the_invitation_up_and_a_second_invitation_r
     let again = said(invite(&db, URL, acting(&ada), NewInvitation { name: "GRACE".into(), role: Role::Viewer }, NOW).await);
     assert_eq!(again, "name: Somebody has this name already.");
 }
+
+#[tokio::test]
+async fn when_no_administrator_can_sign_in_another_comes_in_from_the_portals_machine() {
+    let (_folder, db) = Db::temporary().await;
+    user(&db, "ada", &[Role::Administrator]).await;
+    let link = invite_administrator(&db, URL, "rescue", NOW).await.unwrap().link;
+    let token = link.split_once('#').unwrap().1.to_owned();
+    let acceptance = Acceptance { token, password: PASSWORD.to_owned() };
+    let session = accept(&db, &throttle(), LIMITS, acceptance, None, ADDRESS, NOW).await.unwrap();
+    let found = session::find(&db, &session, LIMITS, NOW).await.unwrap().unwrap();
+    assert!(found.user.may(Role::Administrator));
+    assert!(matches!(invite_administrator(&db, URL, "ada", NOW).await, Err(Error::Invalid(_))), "an account is never taken over");
+    assert!(matches!(invite_administrator(&db, URL, "a b", NOW).await, Err(Error::Invalid(_))));
+}
