@@ -83,3 +83,38 @@ async fn when_no_administrator_can_sign_in_another_comes_in_from_the_portals_mac
     assert!(matches!(invite_administrator(&db, URL, "ada", NOW).await, Err(Error::Invalid(_))), "an account is never taken over");
     assert!(matches!(invite_administrator(&db, URL, "a b", NOW).await, Err(Error::Invalid(_))));
 }
+
+#[tokio::test]
+async fn who_forgot_a_password_sets_a_new_one_by_a_link_and_keeps_the_roles() {
+    let (_folder, db) = Db::temporary().await;
+    let ada = user(&db, "ada", &[Role::Administrator]).await;
+    let roles = [Role::Developer, Role::Approver];
+    add_with(&db, "grace", &password::hash(PASSWORD).await.unwrap(), &roles).await;
+    let before = enter(&db, "grace", PASSWORD, None, NOW).await.unwrap();
+    let link = async |name: &str| password_link(&db, URL, acting(&ada), name, NOW).await;
+    let token = link("grace").await.unwrap().link.split_once('#').unwrap().1.to_owned();
+    assert!(who(&db, &before, NOW).await.is_some(), "nothing happens until the link is used");
+    let accepted = async |password: &str| {
+        let acceptance = Acceptance { token: token.clone(), password: password.to_owned() };
+        accept(&db, &throttle(), LIMITS, acceptance, None, ADDRESS, NOW).await
+    };
+    let session = accepted("four unrelated good words").await.unwrap();
+    let found = session::find(&db, &session, LIMITS, NOW).await.unwrap().unwrap();
+    assert_eq!((found.user.name.as_str(), found.user.roles.len()), ("grace", roles.len()));
+    assert!(who(&db, &before, NOW).await.is_none(), "sessions of the old password have ended");
+    assert!(enter(&db, "grace", PASSWORD, None, NOW).await.is_err());
+    assert!(accepted("another four good words").await.is_err(), "it works once");
+    assert!(matches!(link("nobody").await, Err(Error::NotFound)));
+    assert!(matches!(password_link(&db, URL, acting(&found.user), "ada", NOW).await, Err(Error::Forbidden)));
+}
+
+#[tokio::test]
+async fn a_link_for_a_new_password_does_not_open_a_disabled_account() {
+    let (_folder, db) = Db::temporary().await;
+    let ada = user(&db, "ada", &[Role::Administrator]).await;
+    user(&db, "grace", &[Role::Viewer]).await;
+    let token = password_link(&db, URL, acting(&ada), "grace", NOW).await.unwrap().link.split_once('#').unwrap().1.to_owned();
+    change(&db, acting(&ada), "grace", UserChange { disabled: Some(true), ..UserChange::default() }, NOW).await.unwrap();
+    let acceptance = Acceptance { token, password: PASSWORD.to_owned() };
+    assert!(said(accept(&db, &throttle(), LIMITS, acceptance, None, ADDRESS, NOW).await).starts_with("token: "));
+}
