@@ -28,7 +28,7 @@ create index sessions_of_user on sessions (user_id);
 create table invitations (
     token_hash text primary key,
     name text not null,
-    role text not null,                   -- empty: for a new password of somebody who is there
+    role text not null,
     created_by text not null,
     created_at bigint not null,
     expires_at bigint not null,
