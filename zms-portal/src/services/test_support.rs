@@ -154,9 +154,13 @@ struct Arguments {
 impl TestApp {
     /// Opens it.
     pub async fn start() -> Self {
+        Self::open(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Opens what another one left in a folder.
+    pub async fn open(folder: tempfile::TempDir) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let arguments =
             ["zms-portal".to_owned(), "--data-dir".to_owned(), path("data"), "--packages".to_owned(), path("packages")];
