@@ -15,5 +15,7 @@ pub mod influx;
 pub mod kafka;
 #[cfg(feature = "meta")]
 pub mod meta;
-#[cfg(any(feature = "kafka", feature = "kafka-admin"))]
+#[cfg(any(feature = "kafka", feature = "kafka-admin", feature = "rocketmq"))]
 pub mod open;
+#[cfg(feature = "rocketmq")]
+pub mod rocketmq;

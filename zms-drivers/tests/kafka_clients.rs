@@ -7,49 +7,46 @@
 mod bench;
 #[path = "clients/cases.rs"]
 mod cases;
+#[path = "clients/kafka.rs"]
+mod kafka;
+#[path = "clients/only.rs"]
+mod only;
 
 use std::time::Duration;
 
-use bench::{Bench, FakeBench, RealBench};
+use bench::{Bench, FakeBench};
+use cases::run;
+use kafka::RealBench;
 use zms_drivers::broker::BrokerError;
-
-async fn run(bench: &dyn Bench) -> usize {
-    for (name, case) in cases::ALL {
-        println!("{}: {name}", bench.name());
-        let done = tokio::time::timeout(Duration::from_secs(60), case(bench)).await;
-        assert!(done.is_ok(), "{name} on {}: not done within 60 s", bench.name());
-    }
-    cases::ALL.len()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_and_kafka_pass_the_same_cases() {
     let on_fake = run(&FakeBench::new()).await;
-    let kafka = tokio::task::spawn_blocking(bench::start).await.unwrap();
+    let server = tokio::task::spawn_blocking(kafka::start).await.unwrap();
     let mut on_real = 0;
     for secure in [false, true] {
-        on_real += run(&RealBench::new(&kafka, secure)).await;
+        on_real += run(&RealBench::new(&server, secure)).await;
     }
-    refused_clients_are_told_so(&kafka).await;
+    refused_clients_are_told_so(&server).await;
     println!("contract kafka-clients: {on_fake} cases on fake, {on_real} on real");
 }
 
 /// What the fake cannot play: wrong credentials, and a broker that nobody vouches for.
-async fn refused_clients_are_told_so(kafka: &zms_testbed::Kafka) {
+async fn refused_clients_are_told_so(server: &zms_testbed::Kafka) {
     let topic = bench::name("refused");
-    let right = RealBench::new(kafka, true);
+    let right = RealBench::new(server, true);
     right.make_topic(&topic, 1).await;
     let mut wrong_password = right.endpoint();
     wrong_password.credentials.as_mut().unwrap().password = "wrong".to_owned();
     let mut wrong_authority = right.endpoint();
     wrong_authority.authority_pem = Some(zms_testbed::Certificates::new().authority_pem);
     for endpoint in [wrong_password, wrong_authority] {
-        let producer = bench::producer(&endpoint, Duration::from_secs(3));
+        let producer = kafka::producer(&endpoint, Duration::from_secs(3));
         let sent = producer.send(bench::message(&topic, Some("k"), "v")).await;
         assert!(matches!(sent, Err(BrokerError::Denied { .. })), "send: {sent:?}");
         let warmed = producer.warm(&topic).await;
         assert!(matches!(warmed, Err(BrokerError::Denied { .. })), "warm: {warmed:?}");
-        let consumer = bench::consumer(&endpoint, &bench::subscription("refused", &topic));
+        let consumer = kafka::consumer(&endpoint, &bench::subscription("refused", &topic));
         let received = tokio::time::timeout(Duration::from_secs(20), consumer.receive()).await.expect("refused, not silent");
         assert!(matches!(received, Err(BrokerError::Denied { .. })), "receive: {received:?}");
     }

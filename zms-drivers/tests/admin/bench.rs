@@ -28,11 +28,18 @@ pub fn name(text: &str) -> PhysicalName {
 }
 
 pub fn message(topic: &PhysicalName) -> Outgoing {
-    Outgoing { topic: topic.clone(), key: None, value: Some(Bytes::from_static(b"v")), headers: Vec::new() }
+    Outgoing {
+        topic: topic.clone(),
+        key: None,
+        value: Some(Bytes::from_static(b"v")),
+        headers: Vec::new(),
+        tag: None,
+        delay: None,
+    }
 }
 
 fn subscription(group: &PhysicalName, topic: &PhysicalName) -> Subscription {
-    Subscription { group: group.clone(), topics: vec![topic.clone()], from: ConsumeFrom::Earliest }
+    Subscription::new(group.clone(), topic.clone(), ConsumeFrom::Earliest)
 }
 
 pub struct FakeBench(pub Arc<FakeCluster>);

@@ -312,8 +312,7 @@ mod tests {
         let at = OffsetWish::At(BTreeMap::from([(1, 7)]));
         cluster.ensure_offsets(&group, &topic, &at).await.unwrap();
         assert_eq!(cluster.committed_of(&group, &topic), BTreeMap::from([(1, 7)]));
-        let subscription =
-            crate::broker::Subscription { group: group.clone(), topics: vec![topic.clone()], from: ConsumeFrom::Earliest };
+        let subscription = crate::broker::Subscription::new(group.clone(), topic.clone(), ConsumeFrom::Earliest);
         let member = cluster.consumer(subscription);
         assert_eq!(cluster.describe_groups(&[group.clone(), name("nobody")]).await.unwrap()[0].members.len(), 1);
         assert!(matches!(cluster.ensure_offsets(&group, &topic, &at).await, Err(BrokerError::Conflict { .. })));
