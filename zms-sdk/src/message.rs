@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use zms_core::names::{ClusterName, PhysicalName};
-use zms_drivers::broker::{Incoming, Outgoing};
+use zms_drivers::broker::{Incoming, Outgoing, PartitionId};
 
 /// A message to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,14 @@ impl Message {
     }
 
     pub(crate) fn to(&self, topic: &PhysicalName) -> Outgoing {
-        Outgoing { topic: topic.clone(), key: self.key.clone(), value: self.value.clone(), headers: self.headers.clone() }
+        Outgoing {
+            topic: topic.clone(),
+            key: self.key.clone(),
+            value: self.value.clone(),
+            headers: self.headers.clone(),
+            tag: None,
+            delay: None,
+        }
     }
 }
 
@@ -69,7 +76,7 @@ pub struct Sent {
     /// On which cluster.
     pub cluster: ClusterName,
     /// In which partition.
-    pub partition: i32,
+    pub partition: PartitionId,
     /// At which offset.
     pub offset: i64,
 }
@@ -82,7 +89,7 @@ pub struct Received {
     /// Where it stood.
     pub cluster: ClusterName,
     /// Where it stood.
-    pub partition: i32,
+    pub partition: PartitionId,
     /// Where it stood.
     pub offset: i64,
     /// Milliseconds since 1970 by its producer or broker.
@@ -102,7 +109,7 @@ impl Received {
         Self {
             topic: topic.clone(),
             cluster: cluster.clone(),
-            partition: message.placed.partition,
+            partition: message.placed.partition.clone(),
             offset: message.placed.offset,
             timestamp_ms: message.timestamp_ms,
             key: message.key.clone(),

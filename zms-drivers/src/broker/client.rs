@@ -7,7 +7,7 @@ use bytes::Bytes;
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 
-use super::BrokerError;
+use super::{BrokerError, PartitionId};
 
 /// A message on its way to a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +20,24 @@ pub struct Outgoing {
     pub value: Option<Bytes>,
     /// In their order; a name may be there twice.
     pub headers: Vec<(String, Bytes)>,
+    /// What consumers may choose by; RocketMQ only.
+    pub tag: Option<String>,
+    /// Not to be consumed before so long; RocketMQ only, and before 5.0 one of its levels.
+    pub delay: Option<Duration>,
+}
+
+impl Outgoing {
+    /// Without key, headers, tag and delay.
+    pub fn new(topic: PhysicalName, value: impl Into<Bytes>) -> Self {
+        Self { topic, key: None, value: Some(value.into()), headers: Vec::new(), tag: None, delay: None }
+    }
 }
 
 /// Where a broker put a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Placed {
     /// Partition.
-    pub partition: i32,
+    pub partition: PartitionId,
     /// Offset in it.
     pub offset: i64,
 }
@@ -46,6 +57,10 @@ pub struct Incoming {
     pub value: Option<Bytes>,
     /// In their order.
     pub headers: Vec<(String, Bytes)>,
+    /// What it was sent with; RocketMQ only.
+    pub tag: Option<String>,
+    /// How often it was delivered before: 0 at first. Kafka does not count: always 0.
+    pub attempt: u32,
 }
 
 /// Sends to one cluster. All calls may run side by side; dropping one does not take back what was sent.
@@ -60,6 +75,16 @@ pub trait Producer: Send + Sync + 'static {
     async fn close(&self, deadline: Duration) -> usize;
 }
 
+/// Who of a group gets a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// One member.
+    #[default]
+    Clustering,
+    /// Every member; each keeps its offsets itself. RocketMQ only.
+    Broadcast,
+}
+
 /// How to consume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
@@ -69,6 +94,19 @@ pub struct Subscription {
     pub topics: Vec<PhysicalName>,
     /// For a group without a committed offset.
     pub from: ConsumeFrom,
+    /// Who gets a message.
+    pub mode: Delivery,
+    /// Only messages with one of these tags; empty: all messages. RocketMQ only.
+    pub tags: Vec<String>,
+    /// A partition has one reader at any time, also while members come and go; on Kafka it always has.
+    pub ordered: bool,
+}
+
+impl Subscription {
+    /// To all messages of one topic, each for one member.
+    pub fn new(group: PhysicalName, topic: PhysicalName, from: ConsumeFrom) -> Self {
+        Self { group, topics: vec![topic], from, mode: Delivery::Clustering, tags: Vec::new(), ordered: false }
+    }
 }
 
 /// A member of a consumer group on one cluster.
@@ -82,8 +120,14 @@ pub trait Consumer: Send + Sync + 'static {
     /// This message was handled. Its partition's position is committed within a second or so, up to the first message that is not
     /// handled; messages may be done in any order. Nothing happens if the partition went to another member meanwhile.
     fn done(&self, message: &Incoming) -> Result<(), BrokerError>;
+    /// This message could not be handled. RocketMQ delivers it again later, and it counts as done here; in an ordered subscription it is
+    /// received again after a pause, before those behind it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unsupported`] on Kafka, which has nothing to send a message back to. Where it could not be sent back it is not done.
+    async fn failed(&self, message: &Incoming) -> Result<(), BrokerError>;
     /// Partitions that it has now, with their topics.
-    fn assigned(&self) -> Vec<(PhysicalName, i32)>;
+    fn assigned(&self) -> Vec<(PhysicalName, PartitionId)>;
     /// Commits what is done and leaves the group.
     async fn close(&self, deadline: Duration) -> Result<(), BrokerError>;
 }

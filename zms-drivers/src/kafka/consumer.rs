@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use zms_core::names::PhysicalName;
 
 use super::client::{Ear, config};
-use crate::broker::{BrokerError, Consumer, Incoming, Placed, Positions, Subscription};
+use crate::broker::{BrokerError, Consumer, Delivery, Incoming, PartitionId, Placed, Positions, Subscription};
 use crate::open::Endpoint;
 
 /// Messages taken from librdkafka and not yet received by the application.
@@ -62,9 +62,18 @@ impl KafkaConsumer {
     /// Joins the group; messages come as soon as partitions are given to it. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`BrokerError::Refused`] if the endpoint or the subscription cannot be right.
+    /// [`BrokerError::Refused`] if the endpoint or the subscription cannot be right, [`BrokerError::Unsupported`] for tags and broadcast.
     pub fn new(endpoint: &Endpoint, subscription: &Subscription) -> Result<Self, BrokerError> {
         let what = format!("join group {} on cluster {}", subscription.group, endpoint.cluster);
+        for (asked, cannot) in [
+            (subscription.mode == Delivery::Broadcast, "let every member have every message: Kafka has no such groups"),
+            (!subscription.tags.is_empty(), "choose messages by tag: Kafka has no tags"),
+        ] {
+            if asked {
+                let what = format!("{what} and {cannot}");
+                return Err(BrokerError::Unsupported { cluster: endpoint.cluster.clone(), what });
+            }
+        }
         let refused = |error: KafkaError| BrokerError::Refused { what: what.clone(), why: error.to_string() };
         let shared = Shared { ear: Ear::new(&endpoint.cluster), positions: Mutex::default(), closed: AtomicBool::new(false) };
         let shared = Arc::new(shared);
@@ -102,9 +111,8 @@ impl Consumer for KafkaConsumer {
         let mut queue = self.queue.lock().await;
         loop {
             let taken = queue.recv().await.ok_or(BrokerError::Closed)??;
-            let Placed { partition, .. } = taken.message.placed;
             // Its partition may have gone to somebody else while it waited here.
-            if self.shared.positions().holds(&taken.message.topic, partition, taken.generation) {
+            if self.shared.positions().holds(&taken.message.topic, &taken.message.placed.partition, taken.generation) {
                 return Ok(taken.message);
             }
         }
@@ -115,10 +123,12 @@ impl Consumer for KafkaConsumer {
         let (consumer, _) = polling.as_ref().ok_or(BrokerError::Closed)?;
         // Held while storing, so that a partition cannot be taken in between and a lower offset cannot overtake.
         let mut positions = self.shared.positions();
-        let Some(offset) = positions.done(&message.topic, message.placed.partition, message.placed.offset) else { return Ok(()) };
+        let Some(offset) = positions.done(&message.topic, &message.placed.partition, message.placed.offset) else {
+            return Ok(());
+        };
         let what = || format!("store offset {offset} of topic {}", message.topic);
         let mut list = TopicPartitionList::with_capacity(1);
-        let added = list.add_partition_offset(message.topic.as_str(), message.placed.partition, Offset::Offset(offset));
+        let added = list.add_partition_offset(message.topic.as_str(), message.placed.partition.number, Offset::Offset(offset));
         match added.and_then(|()| consumer.store_offsets(&list)) {
             // The library knows before us that the partition is gone.
             Ok(()) | Err(KafkaError::StoreOffset(Code::State | Code::UnknownPartition)) => Ok(()),
@@ -126,7 +136,12 @@ impl Consumer for KafkaConsumer {
         }
     }
 
-    fn assigned(&self) -> Vec<(PhysicalName, i32)> {
+    async fn failed(&self, message: &Incoming) -> Result<(), BrokerError> {
+        let what = format!("take a message of topic {} back for a later delivery: Kafka keeps none apart", message.topic);
+        Err(BrokerError::Unsupported { cluster: self.shared.ear.cluster.to_string(), what })
+    }
+
+    fn assigned(&self) -> Vec<(PhysicalName, PartitionId)> {
         self.shared.positions().held()
     }
 
@@ -221,7 +236,7 @@ async fn next(consumer: &StreamConsumer<Context>, shared: &Shared) -> Option<Res
         Ok(message) => {
             shared.ear.worked();
             let message = incoming(&message)?;
-            let generation = shared.positions().received(&message.topic, message.placed.partition, message.placed.offset)?;
+            let generation = shared.positions().received(&message.topic, &message.placed.partition, message.placed.offset)?;
             Some(Ok(Taken { message, generation }))
         }
         Err(error) => {
@@ -246,11 +261,13 @@ fn incoming(message: &BorrowedMessage<'_>) -> Option<Incoming> {
     });
     Some(Incoming {
         topic,
-        placed: Placed { partition: message.partition(), offset: message.offset() },
+        placed: Placed { partition: message.partition().into(), offset: message.offset() },
         timestamp_ms: message.timestamp().to_millis(),
         key: message.key().map(Bytes::copy_from_slice),
         value: message.payload().map(Bytes::copy_from_slice),
         headers,
+        tag: None,
+        attempt: 0,
     })
 }
 
@@ -270,7 +287,7 @@ impl ConsumerContext for Context {
         let mut positions = self.0.positions();
         match rebalance {
             Rebalance::Assign(list) => each(list, |topic, partition| positions.give(topic, partition)),
-            Rebalance::Revoke(list) => each(list, |topic, partition| positions.take(&topic, partition)),
+            Rebalance::Revoke(list) => each(list, |topic, partition| positions.take(&topic, &partition)),
             Rebalance::Error(error) => {
                 tracing::warn!(cluster = %self.0.ear.cluster, %error, "partitions are given out anew");
                 positions.take_all();
@@ -286,10 +303,10 @@ impl ConsumerContext for Context {
     }
 }
 
-fn each(list: &TopicPartitionList, mut act: impl FnMut(PhysicalName, i32)) {
+fn each(list: &TopicPartitionList, mut act: impl FnMut(PhysicalName, PartitionId)) {
     for element in list.elements() {
         if let Ok(topic) = PhysicalName::new(element.topic()) {
-            act(topic, element.partition());
+            act(topic, element.partition().into());
         }
     }
 }

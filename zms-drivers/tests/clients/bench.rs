@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use zms_core::metadata::{BrokerKind, ConsumeFrom};
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::fake::FakeCluster;
-use zms_drivers::broker::{Consumer, Outgoing, Producer, Subscription};
+use zms_drivers::broker::{Consumer, Outgoing, PartitionId, Producer, Subscription};
 use zms_drivers::open::{self, Credentials, Endpoint, Mechanism};
 use zms_testbed::{Kafka, KafkaWish};
 
@@ -29,7 +29,7 @@ pub trait Bench: Sync {
     /// Of a cluster that nobody reaches.
     fn lost_producer(&self) -> Arc<dyn Producer>;
     fn consumer(&self, subscription: &Subscription) -> Arc<dyn Consumer>;
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64>;
+    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64>;
     /// The cluster stops answering, or goes on.
     fn freeze(&self, frozen: bool);
 }
@@ -40,11 +40,11 @@ pub fn name(text: &str) -> PhysicalName {
 
 pub fn message(topic: &PhysicalName, key: Option<&str>, value: &str) -> Outgoing {
     let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
-    Outgoing { topic: topic.clone(), key, value: Some(Bytes::copy_from_slice(value.as_bytes())), headers: Vec::new() }
+    Outgoing { key, ..Outgoing::new(topic.clone(), Bytes::copy_from_slice(value.as_bytes())) }
 }
 
 pub fn subscription(group: &str, topic: &PhysicalName) -> Subscription {
-    Subscription { group: name(group), topics: vec![topic.clone()], from: ConsumeFrom::Earliest }
+    Subscription::new(name(group), topic.clone(), ConsumeFrom::Earliest)
 }
 
 pub fn producer(endpoint: &Endpoint, delivery: Duration) -> Arc<dyn Producer> {
@@ -87,7 +87,7 @@ impl Bench for FakeBench {
         self.0.consumer(subscription.clone())
     }
 
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64> {
+    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64> {
         self.0.committed_of(group, topic)
     }
 
@@ -161,7 +161,7 @@ impl Bench for RealBench<'_> {
         consumer(&self.endpoint(), subscription)
     }
 
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64> {
+    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64> {
         let (mut config, topic) = (self.config(), topic.clone());
         config.set("group.id", group.as_str());
         tokio::task::spawn_blocking(move || {
@@ -170,8 +170,10 @@ impl Bench for RealBench<'_> {
             let mut list = rdkafka::TopicPartitionList::new();
             list.add_partition_range(topic.as_str(), 0, i32::try_from(metadata.topics()[0].partitions().len()).unwrap() - 1);
             let committed = consumer.committed_offsets(list, DELIVERY).unwrap();
-            let offsets =
-                committed.elements().into_iter().filter_map(|e| Some((e.partition(), e.offset().to_raw().filter(|o| *o >= 0)?)));
+            let offsets = committed
+                .elements()
+                .into_iter()
+                .filter_map(|e| Some((e.partition().into(), e.offset().to_raw().filter(|o| *o >= 0)?)));
             offsets.collect()
         })
         .await

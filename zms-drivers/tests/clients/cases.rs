@@ -48,7 +48,7 @@ async fn topic(bench: &dyn Bench, case: &str, partitions: usize) -> PhysicalName
 }
 
 fn member(bench: &dyn Bench, topic: &PhysicalName, from: ConsumeFrom) -> Arc<dyn Consumer> {
-    bench.consumer(&Subscription { group: topic.clone(), topics: vec![topic.clone()], from })
+    bench.consumer(&Subscription::new(topic.clone(), topic.clone(), from))
 }
 
 async fn send_all(bench: &dyn Bench, topic: &PhysicalName, key: Option<&str>, count: usize) {
@@ -112,7 +112,7 @@ async fn messages_of_one_key_stay_in_order_in_one_partition(bench: &dyn Bench) {
     send_all(bench, &topic, Some("same"), 500).await;
     let consumer = member(bench, &topic, ConsumeFrom::Earliest);
     let got = receive(&consumer, 500).await;
-    assert_eq!(got.iter().map(|message| message.placed.partition).collect::<BTreeSet<_>>().len(), 1);
+    assert_eq!(got.iter().map(|message| message.placed.partition.clone()).collect::<BTreeSet<_>>().len(), 1);
     assert_eq!(got.iter().map(text).collect::<Vec<_>>(), (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
     consumer.close(DELIVERY).await.unwrap();
 }
@@ -133,11 +133,7 @@ async fn a_message_that_is_too_large_is_refused_and_the_next_one_is_sent(bench: 
 async fn a_new_group_begins_where_it_wants(bench: &dyn Bench) {
     let topic = topic(bench, "from", 1).await;
     send_all(bench, &topic, None, 1).await;
-    let late = bench.consumer(&Subscription {
-        group: name(&format!("late-{topic}")),
-        topics: vec![topic.clone()],
-        from: ConsumeFrom::Latest,
-    });
+    let late = bench.consumer(&Subscription::new(name(&format!("late-{topic}")), topic.clone(), ConsumeFrom::Latest));
     let early = member(bench, &topic, ConsumeFrom::Earliest);
     assert_eq!(text(&early.receive().await.unwrap()), "0");
     // When the late one has found the end cannot be seen from outside: it gets one of many, but never the first.
@@ -159,7 +155,7 @@ async fn the_next_member_goes_on_after_what_was_done(bench: &dyn Bench) {
         first.done(&message).unwrap();
     }
     first.close(DELIVERY).await.unwrap();
-    assert_eq!(bench.committed(&topic, &topic).await, BTreeMap::from([(0, 3)]));
+    assert_eq!(bench.committed(&topic, &topic).await, BTreeMap::from([(0.into(), 3)]));
     let second = member(bench, &topic, ConsumeFrom::Earliest);
     assert_eq!(text(&second.receive().await.unwrap()), "3");
     second.close(DELIVERY).await.unwrap();
@@ -174,7 +170,7 @@ async fn what_was_not_done_comes_again_though_later_messages_were_done(bench: &d
         first.done(&got[index]).unwrap();
     }
     first.close(DELIVERY).await.unwrap();
-    assert_eq!(bench.committed(&topic, &topic).await, BTreeMap::from([(0, 1)]));
+    assert_eq!(bench.committed(&topic, &topic).await, BTreeMap::from([(0.into(), 1)]));
     let second = member(bench, &topic, ConsumeFrom::Earliest);
     assert_eq!(text(&second.receive().await.unwrap()), "1");
     second.close(DELIVERY).await.unwrap();
@@ -187,7 +183,10 @@ async fn what_is_done_is_committed_soon_without_closing(bench: &dyn Bench) {
     for message in receive(&consumer, 2).await {
         consumer.done(&message).unwrap();
     }
-    until("both are committed", async || (bench.committed(&topic, &topic).await == BTreeMap::from([(0, 2)])).then_some(())).await;
+    until("both are committed", async || {
+        (bench.committed(&topic, &topic).await == BTreeMap::from([(0.into(), 2)])).then_some(())
+    })
+    .await;
     consumer.close(DELIVERY).await.unwrap();
 }
 

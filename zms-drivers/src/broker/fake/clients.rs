@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 
+use super::admin::index;
 use super::state::{FakeCluster, MemberState, State, TopicState};
 use crate::broker::positions::Positions;
-use crate::broker::{BrokerError, Consumer, Incoming, Outgoing, Placed, Producer, Subscription};
+use crate::broker::{BrokerError, Consumer, Incoming, Outgoing, PartitionId, Placed, Producer, Subscription};
 
 /// What a Kafka broker takes without further settings: key, value and headers together, in bytes.
 const LARGEST: usize = 1_048_588;
@@ -27,7 +28,7 @@ impl FakeCluster {
 
     /// Joins a group of this cluster.
     pub fn consumer(self: &Arc<Self>, subscription: Subscription) -> Arc<dyn Consumer> {
-        let Subscription { group, topics, from } = subscription;
+        let Subscription { group, topics, from, .. } = subscription;
         let id = self.change(|state| {
             state.members += 1;
             let id = state.members;
@@ -84,6 +85,10 @@ impl Producer for FakeProducer {
             let why = format!("{size} bytes; at most {LARGEST}");
             return Err(BrokerError::Refused { what: format!("send to topic {}", message.topic), why });
         }
+        if message.tag.is_some() || message.delay.is_some() {
+            let what = format!("send to topic {} with a tag or a delay", message.topic);
+            return Err(BrokerError::Unsupported { cluster: self.cluster.name.clone(), what });
+        }
         self.under_way.fetch_add(1, Ordering::SeqCst);
         let _under_way = UnderWay(&self.under_way);
         let give_up = Instant::now() + self.delivery;
@@ -138,15 +143,18 @@ fn append(state: &mut State, message: &Outgoing) -> Placed {
     let topic = state.topics.get_mut(&message.topic).expect("it was looked for while this lock was held");
     let id = partition_of(topic, message.key.as_deref());
     let partition = &mut topic.partitions[id];
-    let placed = Placed { partition: i32::try_from(id).expect("a test has few partitions"), offset: partition.end() };
+    let number = i32::try_from(id).expect("a test has few partitions");
+    let placed = Placed { partition: number.into(), offset: partition.end() };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     partition.messages.push(Incoming {
         topic: message.topic.clone(),
-        placed,
+        placed: placed.clone(),
         timestamp_ms: i64::try_from(now).ok(),
         key: message.key.clone(),
         value: message.value.clone(),
         headers: message.headers.clone(),
+        tag: None,
+        attempt: 0,
     });
     placed
 }
@@ -177,9 +185,9 @@ struct Local {
     positions: Positions,
     generation: u64,
     /// Next offset to read, for each partition that it has.
-    cursors: BTreeMap<(PhysicalName, i32), i64>,
+    cursors: BTreeMap<(PhysicalName, PartitionId), i64>,
     /// Done, but not committed because nobody was reached.
-    stored: BTreeMap<(PhysicalName, i32), i64>,
+    stored: BTreeMap<(PhysicalName, PartitionId), i64>,
 }
 
 impl FakeConsumer {
@@ -192,26 +200,29 @@ impl FakeConsumer {
         let Some(group) = state.groups.get(&self.group) else { return };
         let Some(member) = group.members.get(&self.id).filter(|member| member.generation != local.generation) else { return };
         local.generation = member.generation;
-        let assigned: Vec<(PhysicalName, i32)> =
-            member.assigned.iter().flat_map(|(topic, partitions)| partitions.iter().map(|id| (topic.clone(), *id))).collect();
+        let assigned: Vec<(PhysicalName, PartitionId)> = member
+            .assigned
+            .iter()
+            .flat_map(|(topic, partitions)| partitions.iter().map(|id| (topic.clone(), PartitionId::from(*id))))
+            .collect();
         for (topic, partition) in local.positions.held() {
-            if !assigned.contains(&(topic.clone(), partition)) {
-                local.positions.take(&topic, partition);
-                local.cursors.remove(&(topic.clone(), partition));
+            if !assigned.contains(&(topic.clone(), partition.clone())) {
+                local.positions.take(&topic, &partition);
+                local.cursors.remove(&(topic.clone(), partition.clone()));
                 local.stored.remove(&(topic, partition));
             }
         }
         for (topic, partition) in assigned {
-            if local.cursors.contains_key(&(topic.clone(), partition)) {
+            if local.cursors.contains_key(&(topic.clone(), partition.clone())) {
                 continue;
             }
-            let there = state.topics.get(&topic).and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
+            let there = state.topics.get(&topic).and_then(|topic| topic.partitions.get(index(&partition)?));
             let committed = group.committed.get(&topic).and_then(|offsets| offsets.get(&partition)).copied();
             let begin = committed.unwrap_or_else(|| match self.from {
                 ConsumeFrom::Earliest => there.map_or(0, |partition| partition.start),
                 ConsumeFrom::Latest => there.map_or(0, super::state::PartitionState::end),
             });
-            local.positions.give(topic.clone(), partition);
+            local.positions.give(topic.clone(), partition.clone());
             local.cursors.insert((topic, partition), begin);
         }
     }
@@ -220,10 +231,10 @@ impl FakeConsumer {
         self.follow(state, local);
         let Local { positions, cursors, .. } = local;
         cursors.iter_mut().find_map(|((topic, id), cursor)| {
-            let partition = state.topics.get(topic)?.partitions.get(usize::try_from(*id).ok()?)?;
+            let partition = state.topics.get(topic)?.partitions.get(index(id)?)?;
             partition.leader?;
             let message = partition.at(*cursor)?.clone();
-            positions.received(topic, *id, message.placed.offset);
+            positions.received(topic, id, message.placed.offset);
             *cursor = message.placed.offset + 1;
             Some(message)
         })
@@ -238,7 +249,7 @@ impl FakeConsumer {
             let Some(group) = state.groups.get_mut(&self.group).filter(|_| !state.cut) else { return };
             let Some(member) = group.members.get(&self.id) else { return };
             for ((topic, partition), offset) in std::mem::take(&mut local.stored) {
-                if member.assigned.get(&topic).is_some_and(|partitions| partitions.contains(&partition)) {
+                if member.assigned.get(&topic).is_some_and(|ids| partition.plain().is_some_and(|id| ids.contains(&id))) {
                     group.committed.entry(topic).or_default().insert(partition, offset);
                 }
             }
@@ -274,14 +285,19 @@ impl Consumer for FakeConsumer {
             return Err(BrokerError::Closed);
         }
         let mut local = self.lock();
-        if let Some(offset) = local.positions.done(&message.topic, message.placed.partition, message.placed.offset) {
-            local.stored.insert((message.topic.clone(), message.placed.partition), offset);
+        if let Some(offset) = local.positions.done(&message.topic, &message.placed.partition, message.placed.offset) {
+            local.stored.insert((message.topic.clone(), message.placed.partition.clone()), offset);
         }
         self.commit(&mut local);
         Ok(())
     }
 
-    fn assigned(&self) -> Vec<(PhysicalName, i32)> {
+    async fn failed(&self, message: &Incoming) -> Result<(), BrokerError> {
+        let what = format!("take a message of topic {} back for a later delivery", message.topic);
+        Err(BrokerError::Unsupported { cluster: self.cluster.name.clone(), what })
+    }
+
+    fn assigned(&self) -> Vec<(PhysicalName, PartitionId)> {
         self.lock().positions.held()
     }
 
