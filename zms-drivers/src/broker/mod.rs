@@ -5,13 +5,12 @@ mod client;
 mod error;
 #[cfg(feature = "fake")]
 pub mod fake;
-mod partition;
 mod positions;
 mod scrape;
 
 pub use admin::*;
 pub use client::*;
 pub use error::BrokerError;
-pub use partition::PartitionId;
 pub use positions::Positions;
 pub use scrape::*;
+pub use zms_core::broker::{BrokerId, PartitionId};

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use zms_core::broker::PartitionId;
 use zms_core::names::PhysicalName;
-
-use super::PartitionId;
 
 /// What a member of a group has received and not handled yet, for each partition that it has now.
 #[derive(Debug, Default)]
@@ -100,7 +99,9 @@ mod tests {
 
     use super::*;
 
-    const FIRST: PartitionId = PartitionId { broker: None, number: 0 };
+    fn id(number: i32) -> PartitionId {
+        number.into()
+    }
 
     fn topic() -> PhysicalName {
         PhysicalName::new("orders").unwrap()
@@ -109,24 +110,24 @@ mod tests {
     #[test]
     fn a_position_never_passes_a_message_that_is_not_handled() {
         let (topic, mut positions) = (topic(), Positions::default());
-        positions.give(topic.clone(), FIRST);
+        positions.give(topic.clone(), id(0));
         for offset in 5..9 {
-            positions.received(&topic, &FIRST, offset);
+            positions.received(&topic, &id(0), offset);
         }
-        let said: Vec<_> = [7, 5, 8, 6].map(|offset| positions.done(&topic, &FIRST, offset)).into();
+        let said: Vec<_> = [7, 5, 8, 6].map(|offset| positions.done(&topic, &id(0), offset)).into();
         assert_eq!(said, [None, Some(6), None, Some(9)]);
     }
 
     #[test]
     fn what_was_received_before_a_partition_went_away_moves_nothing() {
         let (topic, mut positions) = (topic(), Positions::default());
-        positions.give(topic.clone(), FIRST);
-        let before = positions.received(&topic, &FIRST, 5).unwrap();
-        positions.take(&topic, &FIRST);
-        assert_eq!(positions.done(&topic, &FIRST, 5), None);
-        positions.give(topic.clone(), FIRST);
-        assert!(!positions.holds(&topic, &FIRST, before), "it went away in between");
-        assert_eq!(positions.received(&topic, &1.into(), 5), None, "never ours");
+        positions.give(topic.clone(), id(0));
+        let before = positions.received(&topic, &id(0), 5).unwrap();
+        positions.take(&topic, &id(0));
+        assert_eq!(positions.done(&topic, &id(0), 5), None);
+        positions.give(topic.clone(), id(0));
+        assert!(!positions.holds(&topic, &id(0), before), "it went away in between");
+        assert_eq!(positions.received(&topic, &id(1), 5), None, "never ours");
     }
 
     proptest! {
@@ -134,14 +135,14 @@ mod tests {
         #[test]
         fn positions_follow_the_first_open_message(order in Just((0..30_i64).collect::<Vec<_>>()).prop_shuffle()) {
             let (topic, mut positions) = (topic(), Positions::default());
-            positions.give(topic.clone(), FIRST);
+            positions.give(topic.clone(), id(0));
             for offset in 0..30 {
-                positions.received(&topic, &FIRST, offset);
+                positions.received(&topic, &id(0), offset);
             }
             let (mut handled, mut committed) = (BTreeSet::new(), 0);
             for offset in order {
                 handled.insert(offset);
-                if let Some(position) = positions.done(&topic, &FIRST, offset) {
+                if let Some(position) = positions.done(&topic, &id(0), offset) {
                     prop_assert!(position > committed);
                     committed = position;
                 }

@@ -76,6 +76,12 @@ impl KafkaProducer {
 impl Producer for KafkaProducer {
     async fn send(&self, message: Outgoing) -> Result<Placed, BrokerError> {
         let client = self.client()?;
+        for (asked, cannot) in [(message.tag.is_some(), "a tag"), (message.delay.is_some(), "a delay")] {
+            if asked {
+                let what = format!("send to topic {} with {cannot}: Kafka has none", message.topic);
+                return Err(BrokerError::Unsupported { cluster: self.ear.cluster.to_string(), what });
+            }
+        }
         let mut record = FutureRecord::<[u8], [u8]>::to(message.topic.as_str());
         if let Some(value) = &message.value {
             record = record.payload(value);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::fake::FakeCluster;
-use zms_drivers::broker::{Consumer, Outgoing, Producer, Subscription};
+use zms_drivers::broker::{Consumer, Outgoing, PartitionId, Producer, Subscription};
 
 /// A message is given up after this.
 pub const DELIVERY: Duration = Duration::from_secs(20);
@@ -47,7 +47,11 @@ pub trait Bench: Sync {
     /// Of a cluster that nobody reaches.
     fn lost_producer(&self) -> Arc<dyn Producer>;
     fn consumer(&self, subscription: &Subscription) -> Arc<dyn Consumer>;
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64>;
+    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64>;
+    /// As the cluster calls it.
+    fn partition(&self, number: i32) -> PartitionId {
+        number.into()
+    }
     /// The cluster stops answering, or goes on.
     fn freeze(&self, frozen: bool);
 }
@@ -108,7 +112,7 @@ impl Bench for FakeBench {
         self.0.consumer(subscription.clone())
     }
 
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64> {
+    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64> {
         self.0.committed_of(group, topic)
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{BrokerError, Consumer, Delivery, Incoming, Producer, Subscription};
+use zms_drivers::broker::{BrokerError, Consumer, Delivery, Incoming, PartitionId, Producer, Subscription};
 
 use super::bench::{Bench, DELIVERY, Kind, message, name};
 
@@ -59,6 +59,11 @@ pub async fn topic(bench: &dyn Bench, case: &str, partitions: usize) -> Physical
     let topic = name(&format!("{case}-{}", bench.name()));
     bench.make_topic(&topic, partitions).await;
     topic
+}
+
+/// Position of the only partition.
+fn stands_at(bench: &dyn Bench, offset: i64) -> BTreeMap<PartitionId, i64> {
+    BTreeMap::from([(bench.partition(0), offset)])
 }
 
 pub fn member(bench: &dyn Bench, topic: &PhysicalName, from: ConsumeFrom) -> Arc<dyn Consumer> {
@@ -146,7 +151,7 @@ async fn what_failed_comes_again_and_nothing_waits_for_it(bench: &dyn Bench) {
     }
     let expected = [("0", 0), ("1", 0), ("2", 0), ("0", 1), ("0", 2)];
     assert_eq!(got, expected.map(|(text, attempt)| (text.to_owned(), attempt)));
-    until("all is committed", async || (bench.committed(&topic, &topic).await == BTreeMap::from([(0, 3)])).then_some(())).await;
+    until("all is committed", async || (bench.committed(&topic, &topic).await == stands_at(bench, 3)).then_some(())).await;
     consumer.close(DELIVERY).await.unwrap();
 }
 
@@ -223,7 +228,7 @@ async fn the_next_member_goes_on_after_what_was_done(bench: &dyn Bench) {
         first.done(&message).unwrap();
     }
     first.close(DELIVERY).await.unwrap();
-    assert_eq!(bench.committed(&topic, &topic).await, BTreeMap::from([(0, 3)]));
+    assert_eq!(bench.committed(&topic, &topic).await, stands_at(bench, 3));
     let second = member(bench, &topic, ConsumeFrom::Earliest);
     assert_eq!(text(&second.receive().await.unwrap()), "3");
     second.close(DELIVERY).await.unwrap();
@@ -238,7 +243,7 @@ async fn what_was_not_done_comes_again_though_later_messages_were_done(bench: &d
         first.done(&got[index]).unwrap();
     }
     first.close(DELIVERY).await.unwrap();
-    assert_eq!(bench.committed(&topic, &topic).await, BTreeMap::from([(0, 1)]));
+    assert_eq!(bench.committed(&topic, &topic).await, stands_at(bench, 1));
     let second = member(bench, &topic, ConsumeFrom::Earliest);
     assert_eq!(text(&second.receive().await.unwrap()), "1");
     second.close(DELIVERY).await.unwrap();
@@ -251,7 +256,7 @@ async fn what_is_done_is_committed_soon_without_closing(bench: &dyn Bench) {
     for message in receive(&consumer, 2).await {
         consumer.done(&message).unwrap();
     }
-    until("both are committed", async || (bench.committed(&topic, &topic).await == BTreeMap::from([(0, 2)])).then_some(())).await;
+    until("both are committed", async || (bench.committed(&topic, &topic).await == stands_at(bench, 2)).then_some(())).await;
     consumer.close(DELIVERY).await.unwrap();
 }
 

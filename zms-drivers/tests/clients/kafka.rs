@@ -11,7 +11,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use zms_core::metadata::BrokerKind;
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{Consumer, Producer, Subscription};
+use zms_drivers::broker::{Consumer, PartitionId, Producer, Subscription};
 use zms_drivers::open::{self, Credentials, Endpoint, Mechanism};
 use zms_testbed::{Kafka, KafkaWish};
 
@@ -90,7 +90,7 @@ impl Bench for RealBench<'_> {
         consumer(&self.endpoint(), subscription)
     }
 
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64> {
+    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64> {
         let (mut config, topic) = (self.config(), topic.clone());
         config.set("group.id", group.as_str());
         tokio::task::spawn_blocking(move || {
@@ -99,8 +99,10 @@ impl Bench for RealBench<'_> {
             let mut list = rdkafka::TopicPartitionList::new();
             list.add_partition_range(topic.as_str(), 0, i32::try_from(metadata.topics()[0].partitions().len()).unwrap() - 1);
             let committed = consumer.committed_offsets(list, DELIVERY).unwrap();
-            let offsets =
-                committed.elements().into_iter().filter_map(|e| Some((e.partition(), e.offset().to_raw().filter(|o| *o >= 0)?)));
+            let offsets = committed
+                .elements()
+                .into_iter()
+                .filter_map(|e| Some((e.partition().into(), e.offset().to_raw().filter(|o| *o >= 0)?)));
             offsets.collect()
         })
         .await

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 
+use super::admin::index;
 use super::state::{FakeCluster, MemberState, State};
 use crate::broker::positions::Positions;
 use crate::broker::{BrokerError, Consumer, Delivery, Incoming, PartitionId, Subscription};
@@ -49,9 +50,9 @@ struct Local {
     positions: Positions,
     generation: u64,
     /// Next offset to read, for each partition that it has.
-    cursors: BTreeMap<(PhysicalName, i32), i64>,
+    cursors: BTreeMap<(PhysicalName, PartitionId), i64>,
     /// Done, but not committed because nobody was reached.
-    stored: BTreeMap<(PhysicalName, i32), i64>,
+    stored: BTreeMap<(PhysicalName, PartitionId), i64>,
     /// What failed, and when it comes again.
     again: Vec<(Instant, Incoming, u64)>,
 }
@@ -66,41 +67,47 @@ impl FakeConsumer {
     }
 
     /// What is its own now, unless it knows that already.
-    fn given(&self, state: &State, local: &mut Local) -> Option<Vec<(PhysicalName, i32)>> {
+    fn given(&self, state: &State, local: &mut Local) -> Option<Vec<(PhysicalName, PartitionId)>> {
         if self.is_broadcast() {
             let topics = self.subscription.topics.iter().filter_map(|topic| Some((topic, state.topics.get(topic)?)));
-            let all = topics.flat_map(|(name, topic)| (0..).take(topic.partitions.len()).map(|id| (name.clone(), id)));
+            let all = topics.flat_map(|(name, topic)| (0_i32..).take(topic.partitions.len()).map(|id| (name.clone(), id.into())));
             return Some(all.collect());
         }
         let group = state.groups.get(&self.subscription.group)?;
         let member = group.members.get(&self.id).filter(|member| member.generation != local.generation)?;
         local.generation = member.generation;
-        Some(member.assigned.iter().flat_map(|(topic, partitions)| partitions.iter().map(|id| (topic.clone(), *id))).collect())
+        Some(
+            member
+                .assigned
+                .iter()
+                .flat_map(|(topic, partitions)| partitions.iter().map(|id| (topic.clone(), PartitionId::from(*id))))
+                .collect(),
+        )
     }
 
     /// Takes over what the group gave and took.
     fn follow(&self, state: &State, local: &mut Local) {
         let Some(assigned) = self.given(state, local) else { return };
         for (topic, partition) in local.positions.held() {
-            let here = (topic, partition.number);
+            let here = (topic, partition);
             if !assigned.contains(&here) {
-                local.positions.take(&here.0, &partition);
+                local.positions.take(&here.0, &here.1);
                 local.cursors.remove(&here);
                 local.stored.remove(&here);
             }
         }
         for (topic, partition) in assigned {
-            if local.cursors.contains_key(&(topic.clone(), partition)) {
+            if local.cursors.contains_key(&(topic.clone(), partition.clone())) {
                 continue;
             }
-            let there = state.topics.get(&topic).and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
+            let there = state.topics.get(&topic).and_then(|topic| topic.partitions.get(index(&partition)?));
             let group = state.groups.get(&self.subscription.group).filter(|_| !self.is_broadcast());
             let committed = group.and_then(|group| group.committed.get(&topic)?.get(&partition)).copied();
             let begin = committed.unwrap_or_else(|| match self.subscription.from {
                 ConsumeFrom::Earliest => there.map_or(0, |partition| partition.start),
                 ConsumeFrom::Latest => there.map_or(0, super::state::PartitionState::end),
             });
-            local.positions.give(topic.clone(), partition.into());
+            local.positions.give(topic.clone(), partition.clone());
             local.cursors.insert((topic, partition), begin);
         }
     }
@@ -111,22 +118,21 @@ impl FakeConsumer {
             return Some(message);
         }
         let Local { positions, cursors, .. } = local;
-        cursors.iter_mut().find_map(|((topic, id), cursor)| {
-            let partition = state.topics.get(topic)?.partitions.get(usize::try_from(*id).ok()?)?;
+        cursors.iter_mut().find_map(|((topic, number), cursor)| {
+            let partition = state.topics.get(topic)?.partitions.get(index(number)?)?;
             partition.leader?;
-            let number = PartitionId::from(*id);
-            if self.subscription.ordered && positions.is_open(topic, &number) {
+            if self.subscription.ordered && positions.is_open(topic, number) {
                 return None;
             }
             loop {
                 let message = partition.at(*cursor)?.clone();
                 let offset = message.placed.offset;
-                positions.received(topic, &number, offset);
+                positions.received(topic, number, offset);
                 *cursor = offset + 1;
                 if self.subscription.wants(message.tag.as_deref()) {
                     return Some(message);
                 }
-                positions.skip(topic, &number, offset);
+                positions.skip(topic, number, offset);
             }
         })
     }
@@ -140,7 +146,7 @@ impl FakeConsumer {
             let Some(group) = state.groups.get_mut(&self.subscription.group).filter(|_| !state.cut) else { return };
             let Some(member) = group.members.get(&self.id) else { return };
             for ((topic, partition), offset) in std::mem::take(&mut local.stored) {
-                if member.assigned.get(&topic).is_some_and(|partitions| partitions.contains(&partition)) {
+                if member.assigned.get(&topic).is_some_and(|partitions| partitions.iter().any(|id| partition == *id)) {
                     group.committed.entry(topic).or_default().insert(partition, offset);
                 }
             }
@@ -209,7 +215,7 @@ impl Consumer for FakeConsumer {
         if let Some(offset) = local.positions.done(&message.topic, partition, message.placed.offset)
             && !self.is_broadcast()
         {
-            local.stored.insert((message.topic.clone(), partition.number), offset);
+            local.stored.insert((message.topic.clone(), partition.clone()), offset);
         }
         self.commit(&mut local);
         if self.subscription.ordered {
