@@ -47,19 +47,19 @@ mod tests {
     #[test]
     fn queues_are_shared_as_java_shares_them() {
         for (of, among, shares) in [
-            (8, 1, vec![0..8]),
-            (8, 2, vec![0..4, 4..8]),
-            (8, 3, vec![0..3, 3..6, 6..8]),
-            (7, 3, vec![0..3, 3..5, 5..7]),
-            (4, 4, vec![0..1, 1..2, 2..3, 3..4]),
-            (3, 5, vec![0..1, 1..2, 2..3, 3..3, 3..3]),
-            (1, 2, vec![0..1, 1..1]),
-            (0, 2, vec![0..0, 0..0]),
+            (8, 1, &[(0, 8)][..]),
+            (8, 2, &[(0, 4), (4, 8)]),
+            (8, 3, &[(0, 3), (3, 6), (6, 8)]),
+            (7, 3, &[(0, 3), (3, 5), (5, 7)]),
+            (4, 4, &[(0, 1), (1, 2), (2, 3), (3, 4)]),
+            (3, 5, &[(0, 1), (1, 2), (2, 3), (3, 3), (3, 3)]),
+            (1, 2, &[(0, 1), (1, 1)]),
+            (0, 2, &[(0, 0), (0, 0)]),
         ] {
             let (queues, members) = (queues(of), members(among));
-            for (member, share) in members.iter().zip(shares) {
+            for (member, (begin, end)) in members.iter().zip(shares) {
                 let numbers: Vec<_> = allocate(&queues, &members, member).iter().map(|queue| queue.number).collect();
-                assert_eq!(numbers, share.collect::<Vec<i32>>(), "{of} queues, {among} members, {member}");
+                assert_eq!(numbers, (*begin..*end).collect::<Vec<i32>>(), "{of} queues, {among} members, {member}");
             }
         }
     }

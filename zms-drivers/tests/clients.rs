@@ -1,5 +1,5 @@
-//! One contract for everything that sends and consumes: the same cases on the cluster in memory and on Kafka, plain and with TLS and
-//! SCRAM-SHA-512.
+//! One contract for everything that sends and consumes: the same cases on the cluster in memory, on Kafka, plain and with TLS and
+//! SCRAM-SHA-512, and on RocketMQ 5.5.0 and 4.9.7. What only some kinds can is in `clients/only.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
@@ -11,13 +11,17 @@ mod cases;
 mod kafka;
 #[path = "clients/only.rs"]
 mod only;
+#[path = "clients/rocketmq.rs"]
+mod rocketmq;
 
 use std::time::Duration;
 
 use bench::{Bench, FakeBench};
 use cases::run;
 use kafka::RealBench;
+use rocketmq::RocketMqBench;
 use zms_drivers::broker::BrokerError;
+use zms_testbed::{RocketMq, RocketMqWish};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_and_kafka_pass_the_same_cases() {
@@ -29,6 +33,23 @@ async fn the_fake_and_kafka_pass_the_same_cases() {
     }
     refused_clients_are_told_so(&server).await;
     println!("contract kafka-clients: {on_fake} cases on fake, {on_real} on real");
+}
+
+async fn pass_on_rocketmq(version: &'static str, name: &'static str, new: bool) {
+    let start = move || RocketMq::start(RocketMqWish { version, brokers: 1 });
+    let server = tokio::task::spawn_blocking(start).await.unwrap();
+    let on_real = run(&RocketMqBench { server: &server, name, new }).await;
+    println!("contract rocketmq-clients: {on_real} cases on {version}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rocketmq_5_passes_them_too() {
+    pass_on_rocketmq("5.5.0", "rocketmq-5", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rocketmq_4_passes_them_too() {
+    pass_on_rocketmq("4.9.7", "rocketmq-4", false).await;
 }
 
 /// What the fake cannot play: wrong credentials, and a broker that nobody vouches for.
