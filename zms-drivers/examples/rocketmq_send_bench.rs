@@ -25,7 +25,7 @@ use zms_core::metadata::BrokerKind;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{Outgoing, Producer};
 use zms_drivers::open::{self, Endpoint};
-use zms_testbed::{Against, Figure, RocketMq, RocketMqWish, percentile};
+use zms_testbed::{Against, Figure, RocketLine, RocketMq, RocketWish, percentile};
 
 const TOPIC: &str = "send-bench";
 const QUEUES: usize = 8;
@@ -63,18 +63,18 @@ fn main() {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for version in &arguments.versions {
-        let version = match version {
-            Version::New => "5.5.0",
-            Version::Old => "4.9.7",
+        let (line, version) = match version {
+            Version::New => (RocketLine::V5, "5.5.0"),
+            Version::Old => (RocketLine::V4, "4.9.7"),
         };
         eprintln!("rocketmq: starting a name server and a broker {version}");
-        let server = RocketMq::start(RocketMqWish { version, brokers: 1 });
+        let server = RocketMq::start(&RocketWish::one(line));
         server.make_topic(TOPIC, QUEUES);
         let java = Java::compile(&server.jars());
-        let endpoint = Endpoint::plain("bench", [server.name_server()]);
+        let endpoint = Endpoint::plain("bench", server.name_servers());
         let ours = open::producer(BrokerKind::RocketMq, &endpoint, Duration::from_secs(30)).unwrap();
         let bench = Bench { runtime: &runtime, ours, body: vec![b'x'; arguments.size].into() };
-        let mut theirs = Theirs::start(&java, &server.name_server());
+        let mut theirs = Theirs::start(&java, &server.name_servers()[0]);
         for &in_flight in &arguments.in_flight {
             let length = Duration::from_millis(arguments.round_ms);
             compare(&bench, &mut theirs, version, in_flight, arguments.rounds, length).print();

@@ -21,7 +21,7 @@ use cases::run;
 use kafka::RealBench;
 use rocketmq::RocketMqBench;
 use zms_drivers::broker::BrokerError;
-use zms_testbed::{RocketMq, RocketMqWish};
+use zms_testbed::{RocketLine, RocketMq, RocketWish};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_and_kafka_pass_the_same_cases() {
@@ -35,21 +35,21 @@ async fn the_fake_and_kafka_pass_the_same_cases() {
     println!("contract kafka-clients: {on_fake} cases on fake, {on_real} on real");
 }
 
-async fn pass_on_rocketmq(version: &'static str, name: &'static str, new: bool) {
-    let start = move || RocketMq::start(RocketMqWish { version, brokers: 1 });
+async fn pass_on_rocketmq(line: RocketLine, name: &'static str) {
+    let start = move || RocketMq::start(&RocketWish::one(line));
     let server = tokio::task::spawn_blocking(start).await.unwrap();
-    let on_real = run(&RocketMqBench { server: &server, name, new }).await;
-    println!("contract rocketmq-clients: {on_real} cases on {version}");
+    let on_real = run(&RocketMqBench { server: &server, name, new: line == RocketLine::V5 }).await;
+    println!("contract rocketmq-clients: {on_real} cases on {name}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rocketmq_5_passes_them_too() {
-    pass_on_rocketmq("5.5.0", "rocketmq-5", true).await;
+    pass_on_rocketmq(RocketLine::V5, "rocketmq-5").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rocketmq_4_passes_them_too() {
-    pass_on_rocketmq("4.9.7", "rocketmq-4", false).await;
+    pass_on_rocketmq(RocketLine::V4, "rocketmq-4").await;
 }
 
 /// What the fake cannot play: wrong credentials, and a broker that nobody vouches for.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use java::Java;
 use torture::{Outcome, Plan};
-use zms_testbed::{RocketMq, RocketMqWish};
+use zms_testbed::{RocketLine, RocketMq, RocketWish};
 
 const BETWEEN: Duration = Duration::from_secs(10);
 const QUEUES: usize = 8;
@@ -35,8 +35,8 @@ fn main() {
     }
     let number = |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
     let (rounds, seed) = (usize::try_from(number("ZMS_FAULT_ROUNDS", 10)).unwrap(), number("ZMS_FAULT_SEED", 1));
-    for version in ["5.5.0", "4.9.7"] {
-        let server = RocketMq::start(RocketMqWish { version, brokers: 2 });
+    for (line, version) in [(RocketLine::V5, "5.5.0"), (RocketLine::V4, "4.9.7")] {
+        let server = RocketMq::start(&RocketWish { masters: 2, ..RocketWish::one(line) });
         let java = Java::compile(&server.jars());
         let plan = |name: &str, rounds: usize, careless: bool| {
             let topic = format!("fault-{name}");
@@ -45,7 +45,7 @@ fn main() {
                 ["a", "b"].into_iter().flat_map(|broker| (0..QUEUES).map(move |number| format!("broker-{broker}:{number}")));
             let messages = 1_000 * rounds * usize::try_from(BETWEEN.as_secs()).unwrap();
             Plan {
-                name_servers: server.name_server(),
+                name_servers: server.name_servers()[0].clone(),
                 group: topic.clone(),
                 topic,
                 queues: queues.collect(),

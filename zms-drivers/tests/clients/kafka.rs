@@ -26,7 +26,7 @@ pub fn consumer(endpoint: &Endpoint, subscription: &Subscription) -> Arc<dyn Con
 }
 
 pub fn start() -> Kafka {
-    Kafka::start(KafkaWish { brokers: 1, secure: true })
+    Kafka::start(KafkaWish { secure: true, ..KafkaWish::default() })
 }
 
 pub struct RealBench<'a> {

@@ -36,7 +36,7 @@ pub struct RocketMqBench<'a> {
 
 impl RocketMqBench<'_> {
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::plain(self.name, [self.server.name_server()])
+        Endpoint::plain(self.name, self.server.name_servers())
     }
 }
 
@@ -73,10 +73,10 @@ impl Bench for RocketMqBench<'_> {
     }
 
     async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64> {
-        positions(&self.server.positions(0), group.as_str(), topic.as_str())
+        positions(&self.server.positions("broker-a"), group.as_str(), topic.as_str())
     }
 
     fn freeze(&self, frozen: bool) {
-        self.server.freeze(0, frozen);
+        self.server.freeze("broker-a", 0, frozen);
     }
 }
