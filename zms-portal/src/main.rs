@@ -31,9 +31,17 @@ enum Command {
         #[command(flatten)]
         config: Box<Config>,
     },
+    /// Prints a link with which one more administrator comes in; for the day on which none can sign in any more.
+    InviteAdministrator {
+        /// What to sign in with; a name that nobody has yet.
+        name: String,
+        #[command(flatten)]
+        config: Box<Config>,
+    },
 }
 
 fn main() -> ExitCode {
+    give_large_blocks_back();
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed one before main");
     match arguments().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,6 +49,18 @@ fn main() -> ExitCode {
             eprintln!("zms-portal: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Each hash of a password takes 19 MiB for a moment. glibc learns from the first one that is freed and keeps the next ones in its
+/// heap, for good; with a threshold of our own they go back to the system.
+#[allow(unsafe_code, reason = "the C library has no other way to say it")]
+fn give_large_blocks_back() {
+    // Other C libraries do not learn.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number of the allocator, and no other thread runs yet. What it answers says only that the number is known.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1024 * 1024);
     }
 }
 
@@ -67,6 +87,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         match arguments.command {
             Command::Run { config } => serve::run(*config).await,
             Command::SetupCode { config } => serve::setup_code(*config).await,
+            Command::InviteAdministrator { name, config } => serve::invite_administrator(*config, &name).await,
         }
     })
 }

@@ -22,6 +22,7 @@ use crate::clusters::Brokers;
 use crate::config::Config;
 use crate::db::Db;
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::hosts::Hub;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
@@ -90,6 +91,20 @@ pub async fn setup_code(config: Config) -> anyhow::Result<()> {
         anyhow::bail!("there is an administrator already; an administrator invites others in Settings → Users");
     }
     println!("{}", setup::new_code(&db, &config, now_ms()).await?);
+    Ok(())
+}
+
+/// Prints a link with which an administrator of this name comes in.
+pub async fn invite_administrator(config: Config, name: &str) -> anyhow::Result<()> {
+    let db = Db::open(&config.database_url()?).await?;
+    if !setup::done(&db).await? {
+        anyhow::bail!("there is no administrator yet: `zms-portal setup-code` makes the code for the first one");
+    }
+    let invited = users::invite_administrator(&db, &config.public_url, name, now_ms()).await.map_err(|error| match error {
+        Error::Internal(cause) => anyhow::anyhow!("inviting an administrator: {cause:#}"),
+        _ => anyhow::anyhow!("inviting {name:?}: a name has lower-case letters, digits and . _ - @, and must not be taken"),
+    })?;
+    println!("{}", invited.link);
     Ok(())
 }
 

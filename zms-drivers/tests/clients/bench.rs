@@ -101,7 +101,7 @@ impl Bench for FakeBench {
 }
 
 pub fn start() -> Kafka {
-    Kafka::start(KafkaWish { brokers: 1, secure: true })
+    Kafka::start(KafkaWish { secure: true, ..KafkaWish::default() })
 }
 
 pub struct RealBench<'a> {

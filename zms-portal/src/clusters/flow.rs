@@ -151,4 +151,14 @@ impl Machine for Publish {
             _ => m.clusters_step_statistics().to_owned(),
         }
     }
+
+    fn command_title(m: Messages, name: &str) -> String {
+        match name {
+            "answered" => m.clusters_command_answered(),
+            "published" => m.clusters_command_published(),
+            "prepared" => m.clusters_command_prepared(),
+            _ => m.clusters_command_gone(),
+        }
+        .to_owned()
+    }
 }

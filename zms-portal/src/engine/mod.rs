@@ -39,6 +39,7 @@ pub use web::pages;
 use crate::app::new_id;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
+use crate::web::messages::Messages;
 use kind::{FlowKind, Performed};
 
 /// Starts flows, moves them, and performs their effects. Cheap to clone.
@@ -161,6 +162,11 @@ impl Engine {
 
     fn bump(&self) {
         self.0.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// What a flow of this kind is, for people.
+    pub fn title(&self, kind: &str, m: Messages) -> String {
+        self.kind(kind).map_or_else(|| kind.to_owned(), |kind| kind.title(m).to_owned())
     }
 
     fn kind(&self, name: &str) -> Option<Arc<dyn FlowKind>> {

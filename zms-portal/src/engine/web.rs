@@ -100,7 +100,7 @@ impl Steps {
             rows: flow.steps.iter().map(|step| row(step, title(&step.name), m, now_ms)).collect(),
             // The newest is what people look for.
             events: flow.events.iter().rev().map(|event| event_row(event, command, m)).collect(),
-            kind: kind.as_ref().map_or(flow.kind, |kind| kind.title(m).to_owned()),
+            kind: engine.title(&flow.kind, m),
             subject: flow.subject,
             status: flow.status,
             // Nobody: the portal itself.

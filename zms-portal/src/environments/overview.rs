@@ -7,6 +7,7 @@ use crate::access::{Role, User};
 use crate::app::App;
 use crate::error::{Result, Text};
 use crate::hosts::{self, HostRow, HostStatus};
+use crate::metrics::Pulse;
 use crate::services::{self, ServiceStatus, ServiceView};
 use crate::web::links::Link;
 use crate::web::messages::Messages;
@@ -18,6 +19,8 @@ pub(super) struct Glance {
     pub services: Vec<ServiceView>,
     /// Service by purpose.
     pub stores: BTreeMap<String, String>,
+    /// What the collector last saw, and how many seconds ago that was; `None` when there is none, or it is silent.
+    pub pulse: Option<(Pulse, i64)>,
 }
 
 impl Glance {
@@ -30,7 +33,9 @@ impl Glance {
         let hosts = hosts.filter(|(_, status)| *status != HostStatus::Revoked).collect();
         let services = services::list(app, &environment, now_ms).await?;
         let stores = services::stores(app, &environment).await?;
-        Ok(Self { environment, hosts, services, stores })
+        let told = app.metrics.snapshots.fresh(&environment.id, now_ms);
+        let pulse = told.map(|told| (Pulse::of(&told.snapshot), (now_ms - told.at_ms) / 1000));
+        Ok(Self { environment, hosts, services, stores, pulse })
     }
 
     pub fn online(&self) -> usize {
@@ -108,6 +113,22 @@ pub(super) fn needs(glances: &[Glance]) -> Vec<Need> {
                     needs.push(Need { text: Text::new(move |m| m.environments_need_start(&place)), link, urgent: false })
                 }
                 ServiceStatus::Healthy | ServiceStatus::Installing | ServiceStatus::Changing | ServiceStatus::Removing => {}
+            }
+        }
+        if let Some((pulse, _)) = &glance.pulse {
+            for (cluster, none, why) in pulse.silent.clone() {
+                let (place, link) = (format!("{env}/{cluster}"), Link::Cluster(env, &cluster).to_string());
+                let text = Text::new(move |m| {
+                    if none { m.environments_need_cluster(&place, &why) } else { m.environments_need_broker(&place, &why) }
+                });
+                needs.push(Need { text, link, urgent: true });
+            }
+            let (offline, under, name) = (pulse.offline, pulse.under_replicated, env.clone());
+            let link = Link::Clusters(env).to_string();
+            if offline > 0 {
+                needs.push(Need { text: Text::new(move |m| m.environments_need_leaders(&name, offline)), link, urgent: true });
+            } else if under > 0 {
+                needs.push(Need { text: Text::new(move |m| m.environments_need_replicas(&name, under)), link, urgent: false });
             }
         }
         let name = env.clone();

@@ -14,11 +14,12 @@ use crate::access::{Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::{FlowSummary, view};
 use crate::error::{Error, Problem, Result};
+use crate::metrics::Trend;
 use crate::services::{self, PURPOSES};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path};
+use crate::web::{self, Form, Path, thousands};
 
 /// Flows on the page of an environment.
 const RECENT: i64 = 8;
@@ -162,6 +163,25 @@ fn again(chrome: Chrome, edited: Option<String>, form: EnvironmentForm, problems
     web::page_with(StatusCode::UNPROCESSABLE_ENTITY, FormPage { chrome, edited, form, problems })
 }
 
+/// Where a lag leads to, for people.
+fn trend_text(trend: &Trend, m: &Messages) -> String {
+    match *trend {
+        Trend::Shrinks(seconds) if seconds < 90.0 => m.environments_pulse_shrinks(m.environments_pulse_seconds(whole(seconds))),
+        Trend::Shrinks(seconds) if seconds < 5_400.0 => {
+            m.environments_pulse_shrinks(m.environments_pulse_minutes(whole(seconds / 60.0)))
+        }
+        Trend::Shrinks(seconds) => m.environments_pulse_shrinks(m.environments_pulse_hours(thousands(seconds / 3600.0))),
+        Trend::Grows(rate) => m.environments_pulse_grows(thousands(rate)),
+        Trend::Stays => m.environments_pulse_stays().to_owned(),
+        Trend::Unknown => "–".to_owned(),
+    }
+}
+
+/// Rounded up: what takes half a second is not done in none.
+fn whole(number: f64) -> String {
+    format!("{:.0}", number.ceil())
+}
+
 fn colour_text(colour: &str, m: &Messages) -> &'static str {
     match colour {
         "green" => m.environments_green(),
@@ -189,7 +209,8 @@ struct OnePart {
     m: Messages,
     glance: Glance,
     needs: Vec<Need>,
-    flows: Vec<FlowSummary>,
+    /// Newest first, each with its title.
+    flows: Vec<(String, FlowSummary)>,
 }
 
 /// Which services could be a store, and which is.
@@ -223,6 +244,7 @@ async fn load_one(app: &App, chrome: &Chrome, user: &User) -> Result<OnePart> {
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let query = view::Query { environment: &environment.name, subject: "", status: "", before: "", limit: RECENT };
     let flows = view::list(&app.db, &query).await?;
+    let flows = flows.into_iter().map(|flow| (app.engine.title(&flow.kind, chrome.m), flow)).collect();
     let glance = Glance::load(app, environment, now_ms()).await?;
     let needs = overview::needs(std::slice::from_ref(&glance));
     Ok(OnePart { m: chrome.m, glance, needs, flows })

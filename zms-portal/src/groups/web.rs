@@ -15,7 +15,7 @@ use crate::app::{App, now_ms};
 use crate::clusters;
 use crate::error::{Error, Result};
 use crate::metrics::{Chart, ChartView, RangeQuery};
-use crate::topics::{self, GroupLag, Topic, state_class, state_text};
+use crate::topics::{self, GroupLag, Topic, group_state_text, state_class, state_text};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::list::{self, List, ListQuery};

@@ -35,6 +35,7 @@ pub use entry::join;
 pub use hub::{Hub, Twin};
 pub use line::{LineView, MadeLine, NewLine};
 pub use row::{HostDetail, HostRow, HostStatus, SILENCE_MS};
+pub use store::Peer;
 pub use web::pages;
 
 use crate::db::Db;
@@ -50,9 +51,9 @@ pub async fn environment_of(db: &Db, host_id: &str) -> Result<String> {
     Ok(store::detail(db.read(), host_id).await?.environment_id)
 }
 
-/// Serial number of a host's present certificate, hexadecimal.
-pub async fn serial(db: &Db, host_id: &str) -> Result<String> {
-    Ok(store::standing(db, host_id).await?.map(|standing| standing.serial).unwrap_or_default())
+/// All hosts of an environment, by name, with the serial numbers of their present certificates.
+pub async fn peers(db: &Db, environment_id: &str) -> Result<Vec<Peer>> {
+    store::peers(db, environment_id).await
 }
 
 /// One host; [`crate::error::Error::NotFound`] when there is none.

@@ -56,6 +56,33 @@ pub(super) async fn joined_with(db: &Db, key_id: &str) -> Result<Vec<HostRow>> {
     Ok(rows.iter().map(|row| Ok(read(row)?.row)).collect::<sqlx::Result<_>>()?)
 }
 
+/// Who a host of an environment is to a collector. Asked for every few seconds, so it leaves facts and reports where they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// A ULID.
+    pub id: String,
+    /// As people call it.
+    pub name: String,
+    /// Of its present certificate, hexadecimal.
+    pub serial: String,
+    /// Nothing that it says counts any more.
+    pub revoked: bool,
+}
+
+pub(super) async fn peers(db: &Db, environment_id: &str) -> Result<Vec<Peer>> {
+    let sql = "select id, name, serial, revoked from hosts where environment_id = $1 order by name";
+    let rows = sqlx::query(sql).bind(environment_id).fetch_all(db.read()).await?;
+    let read = |row: &AnyRow| {
+        Ok(Peer {
+            id: row.try_get("id")?,
+            name: row.try_get("name")?,
+            serial: row.try_get("serial")?,
+            revoked: row.try_get::<i64, _>("revoked")? != 0,
+        })
+    };
+    Ok(rows.iter().map(read).collect::<sqlx::Result<_>>()?)
+}
+
 /// What a request of an agent is judged by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Standing {

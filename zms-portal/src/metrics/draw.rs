@@ -96,7 +96,9 @@ pub(super) async fn draw(
         .into_iter()
         .map(|(from_ms, to_ms)| Gap { from_ms, to_ms, why: why(from_ms, to_ms) })
         .collect();
-    let note = note(app, environment, &series, now_ms, m, &gaps, &t, windows.step_ms).await?;
+    let empty = series.iter().all(|series| series.values.iter().all(Option::is_none));
+    let ends_now = gaps.last().is_some_and(|gap| t.last().is_some_and(|last| gap.to_ms == last + windows.step_ms));
+    let note = if empty || ends_now { Some(note(app, environment, empty, (now_ms, m)).await?) } else { None };
     Ok(Drawn { title: chart.title(m).to_owned(), unit: chart.unit().into(), step_ms: windows.step_ms, t, series, gaps, note })
 }
 
@@ -141,24 +143,9 @@ fn gaps(t: &[i64], series: &[DrawnSeries], step_ms: i64) -> Vec<(i64, i64)> {
     gaps
 }
 
-#[expect(clippy::too_many_arguments, reason = "one place, and each is a different thing")]
-async fn note(
-    app: &App,
-    environment: &Environment,
-    series: &[DrawnSeries],
-    now_ms: i64,
-    m: Messages,
-    gaps: &[Gap],
-    t: &[i64],
-    step_ms: i64,
-) -> Result<Option<String>> {
-    let empty = series.iter().all(|series| series.values.iter().all(Option::is_none));
-    let ends_now = gaps.last().is_some_and(|gap| t.last().is_some_and(|last| gap.to_ms == last + step_ms));
-    if !empty && !ends_now {
-        return Ok(None);
-    }
-    let told = app.metrics.snapshots.last(&environment.id);
-    Ok(Some(match told {
+/// Why there are no figures now; `empty`: nor were there any before.
+async fn note(app: &App, environment: &Environment, empty: bool, (now_ms, m): (i64, Messages)) -> Result<String> {
+    Ok(match app.metrics.snapshots.last(&environment.id) {
         Some(told) if told.is_silent(now_ms) => m.metrics_silent_since((now_ms - told.at_ms) / 1000),
         Some(told) => match &told.snapshot.sink.problem {
             Some(problem) => m.metrics_gap_not_written(problem),
@@ -167,7 +154,7 @@ async fn note(
         },
         None if crate::services::has_kind(&app.db, &environment.id, "collector").await? => m.metrics_not_heard().to_owned(),
         None => m.metrics_no_collector().to_owned(),
-    }))
+    })
 }
 
 #[cfg(test)]

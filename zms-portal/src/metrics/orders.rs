@@ -60,9 +60,9 @@ pub(super) async fn of(app: &App, environment: &Environment, now_ms: i64) -> Res
         });
     }
     let (mut watched, mut revoked) = (Vec::new(), Vec::new());
-    for host in hosts::list(&app.db, &environment.id).await? {
+    for host in hosts::peers(&app.db, &environment.id).await? {
         if host.revoked {
-            revoked.push(hosts::serial(&app.db, &host.id).await?);
+            revoked.push(host.serial);
         } else if let Ok(id) = HostId::new(host.id.as_str()) {
             watched.push(Watched { host: id, instances: placed.remove(&host.id).unwrap_or_default(), name: host.name });
         }

@@ -1,7 +1,6 @@
 //! Who is believed, what collectors are told, and what charts say when something is missing.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -195,12 +194,4 @@ async fn a_silent_collector_is_named_with_the_time_of_its_silence() {
     stage.app.metrics.snapshots.tell(&stage.environment.id, snapshot, now_ms() - 120_000).unwrap();
     let note = cpu(&stage).await.unwrap().note.unwrap();
     assert!(note.contains("said nothing for 12"), "{note}");
-}
-
-#[test]
-fn shared_state_is_shared() {
-    let metrics = super::Metrics::default();
-    let other = metrics.clone();
-    metrics.snapshots.tell("e", Snapshot::default(), 0).unwrap();
-    assert!(Arc::strong_count(&other.snapshots.last("e").unwrap().snapshot) > 1);
 }

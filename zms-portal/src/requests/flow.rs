@@ -203,6 +203,19 @@ impl Machine for Create {
         }
         .to_owned()
     }
+
+    fn command_title(m: Messages, name: &str) -> String {
+        match name {
+            "topic_made" => m.requests_command_topic_made(),
+            "node_written" => m.requests_command_node_written(),
+            "group_written" => m.requests_command_group_written(),
+            "finished" => m.requests_command_finished(),
+            "stuck" => m.requests_command_stuck(),
+            "retry" => m.requests_command_retry(),
+            _ => m.requests_command_cancel(),
+        }
+        .to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub use remove::{cancel, remove};
 pub use status::{ActiveFlow, InstanceState, InstanceView, ServiceStatus, ServiceView};
 pub use stores::{PURPOSES, choose_stores, instances_of, instances_of_store, purpose_of, stores};
 pub use web::pages;
-pub(crate) use web::{bytes, flow_status_text, flow_text, kind_icon, step_text};
+pub(crate) use web::{bytes, flow_status_text, kind_icon, step_text};
 pub use wish::{Step, Wish, WishedHost};
 
 use zms_core::names::{InstanceId, KindName, ServiceName};

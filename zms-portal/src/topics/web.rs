@@ -156,12 +156,31 @@ impl OnePage {
     }
 }
 
+/// Groups that consume a topic.
+async fn bound_to(app: &App, topic: &Topic, environment: &Environment) -> Result<Vec<Group>> {
+    let mut groups = groups::list(&app.db, &environment.id).await?;
+    groups.retain(|group| group.topics.contains(&topic.id));
+    Ok(groups)
+}
+
 /// A state in words.
 pub(crate) fn state_text(state: &State, m: &Messages) -> &'static str {
     match *state {
         State::Creating => m.topics_state_creating(),
         State::Active => m.topics_state_active(),
         State::Removing => m.topics_state_removing(),
+    }
+}
+
+/// A consumer group's state, as the API and brokers name it, in words.
+pub(crate) fn group_state_text<'a>(state: &'a str, m: &Messages) -> &'a str {
+    match state {
+        "stable" => m.topics_group_stable(),
+        "rebalancing" => m.topics_group_rebalancing(),
+        "empty" => m.topics_group_empty(),
+        "dead" => m.topics_group_dead(),
+        "unknown" => m.topics_unknown(),
+        other => other,
     }
 }
 
@@ -185,8 +204,7 @@ async fn one(
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let topic = super::find(&app.db, &environment.id, &name).await?;
     let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
-    let bound: Vec<Group> =
-        groups::list(&app.db, &environment.id).await?.into_iter().filter(|group| group.topics.contains(&topic.id)).collect();
+    let bound = bound_to(&app, &topic, &environment).await?;
     let live = match tab {
         "overview" | "partitions" | "groups" => Some(super::live(&app, &cluster, &topic).await),
         _ => None,
@@ -221,7 +239,6 @@ async fn clients_part(
     user.require(Role::Viewer)?;
     let environment = chrome.environment.ok_or(Error::NotFound)?;
     let topic = super::find(&app.db, &environment.id, &name).await?;
-    let bound: Vec<Group> =
-        groups::list(&app.db, &environment.id).await?.into_iter().filter(|group| group.topics.contains(&topic.id)).collect();
+    let bound = bound_to(&app, &topic, &environment).await?;
     web::page(ClientsPart::load(&app, &environment, &topic, &bound, chrome.m).await)
 }

@@ -15,10 +15,9 @@ mod wizard;
 use axum::Router;
 use axum::routing::{get, post};
 
-use super::flow;
 use super::status::{InstanceState, ServiceStatus};
 use crate::app::App;
-use crate::engine::{Machine, Status};
+use crate::engine::Status;
 use crate::environments::Environment;
 use crate::error::{Error, Problem, Result};
 use crate::web::chrome::Chrome;
@@ -128,16 +127,6 @@ impl InstanceState {
             Self::Unhealthy => m.services_state_unhealthy(),
             Self::Unknown => m.services_state_unknown(),
         }
-    }
-}
-
-/// What a flow is, for people.
-pub fn flow_text<'a>(kind: &'a str, m: &Messages) -> &'a str {
-    match kind {
-        flow::Install::KIND => m.services_flow_install(),
-        flow::Change::KIND => m.services_flow_change(),
-        flow::Remove::KIND => m.services_flow_remove(),
-        other => other,
     }
 }
 
