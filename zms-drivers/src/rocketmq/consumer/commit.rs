@@ -7,8 +7,9 @@ use tokio::sync::Notify;
 use super::reader::from_start;
 use super::shared::Shared;
 use crate::broker::BrokerError;
-use crate::rocketmq::net::{FIRST_5, Reply, Request};
+use crate::rocketmq::net::{Reply, Request};
 use crate::rocketmq::queue::Queue;
+use crate::rocketmq::version::Version;
 use crate::rocketmq::waits::back_off;
 
 /// Where to begin, and whether the broker has this as the group's position. Tries until it is known.
@@ -58,10 +59,10 @@ async fn committed(shared: &Shared, queue: &Queue) -> Result<Option<i64>, Broker
         0 => {}
         // No position; or the group or topic is not there, which pulling will tell.
         22 | 26 | 17 => return Ok(None),
-        _ => return Err(reply.error(&shared.net, what)),
+        _ => return Err(reply.error(&shared.net, &what)),
     }
     let offset = offset(shared, &reply, what)?;
-    if offset == 0 && reply.version() < FIRST_5 && !from_start(shared, queue) {
+    if offset == 0 && !from_start(shared, queue) && shared.net.version(&queue.broker).await? < Version(5, 0, 0) {
         return Ok(in_list_of_all(shared, queue, &address).await?.then_some(0));
     }
     Ok(Some(offset))

@@ -126,7 +126,7 @@ async fn ask_one(shared: &Shared, broker: Arc<str>) -> Result<Vec<String>, Broke
         return Ok(Vec::new());
     }
     if reply.code() != 0 {
-        return Err(reply.error(&shared.net, what));
+        return Err(reply.error(&shared.net, &what));
     }
     let ids = reply.json(&shared.net, &what)?;
     let ids = ids.get("consumerIdList").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();

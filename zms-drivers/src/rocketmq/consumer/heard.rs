@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::running::running_info;
 use super::shared::Shared;
 use crate::rocketmq::json;
-use crate::rocketmq::net::{Answer, Asked, Hearing};
 use crate::rocketmq::queue::Queue;
+use crate::rocketmq::remoting::{Answer, Handler, Request, SUCCESS, answers};
 
 /// Members of the group changed.
 const MEMBERS_CHANGED: i32 = 40;
@@ -21,41 +21,51 @@ const RUNNING_INFO: i32 = 307;
 /// The member that hears; it is there a moment after the connection that it hears on.
 pub(super) type Hearer = Arc<OnceLock<Weak<Shared>>>;
 
-pub(super) fn hearing(hearer: &Hearer) -> Hearing {
-    let hearer = Arc::clone(hearer);
-    Hearing::new(move |asked| {
-        let shared = hearer.get()?.upgrade()?;
-        answer(&shared, asked)
-    })
+/// Hears for a member.
+pub(super) struct Ears(pub Hearer);
+
+impl Handler for Ears {
+    fn asked(&self, _address: &str, request: Request) -> Option<Answer> {
+        let shared = self.0.get()?.upgrade()?;
+        answer(&shared, &request)
+    }
 }
 
-fn answer(shared: &Arc<Shared>, asked: &Asked) -> Option<Answer> {
+fn answer(shared: &Arc<Shared>, request: &Request) -> Option<Answer> {
     // One connection serves one group.
-    let group = asked.field("consumerGroup").or_else(|| asked.field("group"));
-    if group.is_some_and(|group| group != shared.group) {
-        return Some(Answer::refused(format!("this is a member of group {}", shared.group)));
+    let group = request.fields.get("consumerGroup").or_else(|| request.fields.get("group"));
+    if group.is_some_and(|group| *group != shared.group) {
+        return Some(refused(format!("this is a member of group {}", shared.group)));
     }
-    match asked.code() {
+    match request.code {
         MEMBERS_CHANGED => {
             shared.changed.notify_one();
             None
         }
         RESET => {
-            match reset(asked.body()) {
+            match reset(&request.body) {
                 Ok(places) => shared.reset(places),
                 Err(why) => tracing::warn!(group = %shared.group, why, "the places that the group was set to cannot be read"),
             }
             None
         }
-        POSITIONS => Some(Answer::body(positions(shared, asked.field("topic")))),
-        RUNNING_INFO => Some(Answer::body(running_info(shared))),
-        code => Some(Answer::refused(format!("this client cannot do {code}"))),
+        POSITIONS => Some(with_body(positions(shared, request.fields.get("topic").map(String::as_str)))),
+        RUNNING_INFO => Some(with_body(running_info(shared))),
+        code => Some(refused(format!("this client cannot do {code}"))),
     }
+}
+
+fn with_body(body: String) -> Answer {
+    Answer { code: SUCCESS, body: body.into(), ..Answer::default() }
+}
+
+fn refused(remark: String) -> Answer {
+    Answer { code: answers::SYSTEM_ERROR, remark, ..Answer::default() }
 }
 
 /// Queues and the places that they were set to: the body names a queue by an object, which is no JSON.
 fn reset(body: &[u8]) -> Result<Vec<(Queue, i64)>, String> {
-    let body = json::parse(body).map_err(|error| error.to_string())?;
+    let body = json::loose(body).map_err(|error| error.to_string())?;
     let table = body.get("offsetTable").and_then(Value::as_object).ok_or("there is no offsetTable")?;
     table
         .iter()

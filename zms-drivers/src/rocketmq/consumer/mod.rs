@@ -67,7 +67,7 @@ impl RocketMqConsumer {
     pub fn with_waits(endpoint: &Endpoint, subscription: &Subscription, waits: Waits) -> Result<Self, BrokerError> {
         let broadcast = matches!(subscription.mode, Delivery::Broadcast);
         let hearer = heard::Hearer::default();
-        let net = Net::new(endpoint, heard::hearing(&hearer))?;
+        let net = Net::new(endpoint, Some(Arc::new(heard::Ears(Arc::clone(&hearer)))))?;
         let parts = Parts {
             net,
             group: subscription.group.as_str().to_owned(),

@@ -169,7 +169,7 @@ async fn pull(shared: &Arc<Shared>, queue: &Queue, next: i64, generation: u64) -
             Err(Duration::from_secs(1))
         }
         Pulled::Refused => {
-            shared.tell(&queue.to_string(), reply.error(&shared.net, what()));
+            shared.tell(&queue.to_string(), reply.error(&shared.net, &what()));
             Err(Duration::from_secs(1))
         }
         Pulled::Later => {

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::{Net, Request, lock};
 use crate::broker::BrokerError;
+use crate::rocketmq::version::Version;
 
 /// A broker that says nothing is told again with the next heartbeat.
 const ANSWER: Duration = Duration::from_secs(3);
+/// A broker that was replaced by a newer one is known to be newer after this.
+const VERSION_AGE: Duration = Duration::from_secs(300);
 
 impl Net {
     /// A heartbeat to every broker that is known, side by side.
@@ -38,18 +42,24 @@ impl Net {
         self.ask(&address, &what, heartbeat(body), self.deadline.min(ANSWER)).await.map(drop)
     }
 
-    /// What version the master of a broker is; speaks to it if it has not answered yet.
+    /// What version the master of a broker is.
     ///
     /// # Errors
-    /// Why it cannot be spoken to.
-    pub async fn version(&self, broker: &str, body: &Bytes) -> Result<i32, BrokerError> {
-        let known = |address: &str| lock(&self.versions).get(address).copied();
-        let address = self.master_for(broker, "ask for a broker's version")?;
-        if let Some(version) = known(&address) {
+    /// Why it cannot be asked.
+    pub async fn version(&self, broker: &str) -> Result<Version, BrokerError> {
+        let what = format!("ask broker {broker} for its version");
+        let address = self.master_for(broker, &what)?;
+        let known = lock(&self.versions).get(&address).copied();
+        if let Some((_, version)) = known.filter(|(asked, _)| asked.elapsed() < VERSION_AGE) {
             return Ok(version);
         }
-        self.greet(broker, body).await?;
-        Ok(known(&address).unwrap_or(0))
+        let request = Request { code: Request::RUNTIME_INFO, fields: Vec::new(), body: Bytes::new() };
+        let said = self.ask(&address, &what, request, ANSWER).await?.json(self, &what)?;
+        let said = said.pointer("/table/brokerVersionDesc").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let version: Version =
+            said.parse().map_err(|error: crate::rocketmq::version::NoVersion| self.garbled(what, error.to_string()))?;
+        lock(&self.versions).insert(address, (Instant::now(), version));
+        Ok(version)
     }
 
     /// Tells every broker that this client leaves its group.

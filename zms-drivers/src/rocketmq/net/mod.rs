@@ -5,8 +5,6 @@
 //! 3. [`beat`]: telling brokers that a client is there, and that it leaves.
 
 mod beat;
-mod connection;
-mod frame;
 mod identity;
 mod reply;
 mod route;
@@ -19,15 +17,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub(super) use self::reply::{Answer, Asked, Hearing, Lost, Reply, Request};
+pub(super) use self::reply::{Lost, Reply, Request};
 pub(super) use self::route::Route;
+use super::names::NameServers;
+use super::remoting::{Handler, Options, Remoting, RemotingError, classify};
+use super::version::Version;
 use crate::broker::BrokerError;
 use crate::open::Endpoint;
 
-/// `V5_0_0` in the list of versions, which answers carry.
-pub(super) const FIRST_5: i32 = 413;
 /// A route that was said to be wrong is not asked for more often.
 const ROUTE_PAUSE: Duration = Duration::from_millis(200);
+/// A connection over which nothing came for so long, while an answer was waited for, is given up.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// Milliseconds since 1970.
 pub(super) fn now_ms() -> i64 {
@@ -42,11 +43,13 @@ pub(super) struct Net {
     client_id: String,
     own_address: Ipv4Addr,
     number: u32,
-    remote: reply::Remote,
+    remoting: Arc<Remoting>,
+    names: NameServers,
     routes: Mutex<HashMap<String, Known>>,
     /// Addresses of a broker by its id; 0 is the master.
     brokers: Mutex<BTreeMap<Arc<str>, BTreeMap<i64, String>>>,
-    versions: Mutex<HashMap<String, i32>>,
+    /// By address.
+    versions: Mutex<HashMap<String, (Instant, Version)>>,
     met: Notify,
 }
 
@@ -64,9 +67,12 @@ impl Net {
     /// Connects to nobody yet.
     ///
     /// # Errors
-    /// [`BrokerError::Refused`] without an address, [`BrokerError::Unsupported`] for what this client cannot.
-    pub fn new(endpoint: &Endpoint, hearing: Hearing) -> Result<Arc<Self>, BrokerError> {
-        let remote = reply::Remote::new(endpoint, hearing)?;
+    /// [`BrokerError::Refused`] if the endpoint cannot be right.
+    pub fn new(endpoint: &Endpoint, hearer: Option<Arc<dyn Handler>>) -> Result<Arc<Self>, BrokerError> {
+        let what = format!("client for cluster {}", endpoint.cluster);
+        let refused = |error: RemotingError| classify(&endpoint.cluster, &what, error);
+        let remoting = Arc::new(Remoting::new(Options::of(endpoint), hearer).map_err(refused)?);
+        let names = NameServers::new(endpoint.addresses.clone(), Arc::clone(&remoting)).map_err(refused)?;
         let own_address = identity::own_address(&endpoint.addresses);
         let number = identity::random();
         Ok(Arc::new(Self {
@@ -75,7 +81,8 @@ impl Net {
             client_id: identity::client_id(own_address, &endpoint.client_id, std::process::id(), number),
             own_address,
             number,
-            remote,
+            remoting,
+            names,
             routes: Mutex::default(),
             brokers: Mutex::default(),
             versions: Mutex::default(),
@@ -102,7 +109,7 @@ impl Net {
     }
 
     pub fn name_servers(&self) -> &[String] {
-        self.remote.name_servers()
+        self.names.addresses()
     }
 
     pub fn passing(&self, what: String, why: String) -> BrokerError {
@@ -115,18 +122,20 @@ impl Net {
 
     /// Any answer, whatever its code.
     pub async fn call(&self, address: &str, what: &str, request: Request, deadline: Duration) -> Result<Reply, Lost> {
-        let reply = self.remote.call(address, what, request, deadline).await?;
-        let mut versions = lock(&self.versions);
-        if versions.get(address) != Some(&reply.version()) {
-            versions.insert(address.to_owned(), reply.version());
+        let code = request.code;
+        // A connection counts as dead when a call ends without anything heard; that is judged by calls that wait long enough.
+        let call = self.remoting.call(address, request.into(), deadline.max(SILENT));
+        match tokio::time::timeout(deadline, call).await {
+            Ok(Ok(answer)) => Ok(Reply { answer, address: address.to_owned(), code }),
+            Ok(Err(error)) => Err(Lost::of(&self.cluster, what, error)),
+            Err(_) => Err(Lost::of(&self.cluster, what, RemotingError::Silent { address: address.to_owned(), code, deadline })),
         }
-        Ok(reply)
     }
 
     /// An answer that says yes.
     pub async fn ask(&self, address: &str, what: &str, request: Request, deadline: Duration) -> Result<Reply, BrokerError> {
         let reply = self.call(address, what, request, deadline).await.map_err(|lost| lost.error)?;
-        if reply.code() == 0 { Ok(reply) } else { Err(reply.error(self, what.to_owned())) }
+        if reply.code() == 0 { Ok(reply) } else { Err(reply.error(self, what)) }
     }
 
     /// The route of a topic, not older than `age`. While name servers are silent the last one known is right enough.
@@ -143,20 +152,17 @@ impl Net {
         if let Some(route) = self.known(topic, age.max(ROUTE_PAUSE)) {
             return Ok(route);
         }
-        let answer = self.remote.route(topic, self.deadline.min(Duration::from_secs(5))).await;
+        let asked = self.names.route(topic).await;
+        let asked = asked.map_err(|error| classify(&self.cluster, &format!("topic {topic}"), error));
+        let answer = asked.and_then(|route| route.ok_or_else(|| BrokerError::Missing { what: format!("topic {topic}") }));
         let mut routes = lock(&self.routes);
         let known = routes.entry(topic.to_owned()).or_default();
         match answer {
-            Ok(body) => {
-                let (route, brokers) =
-                    Route::read(topic, &body).map_err(|why| self.garbled(format!("ask for the route of topic {topic}"), why))?;
+            Ok(answer) => {
+                let (route, brokers) = Route::of(topic, &answer);
                 let route = Arc::new(route);
-                *known = Known {
-                    route: Some(Arc::clone(&route)),
-                    asked: Some(Instant::now()),
-                    doubted: false,
-                    asking: Arc::clone(&asking),
-                };
+                let asking = Arc::clone(&asking);
+                *known = Known { route: Some(Arc::clone(&route)), asked: Some(Instant::now()), doubted: false, asking };
                 drop(routes);
                 self.meet(brokers);
                 Ok(route)

@@ -3,14 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
+use crate::broker::PartitionId;
 use crate::rocketmq::queue::Queue;
-
-/// Queues may be read.
-const READABLE: i64 = 4;
-/// Queues may be written.
-const WRITABLE: i64 = 2;
+use crate::rocketmq::route;
 
 /// Addresses of brokers by name, and of each by its id; 0 is the master.
 pub(crate) type Addresses = BTreeMap<Arc<str>, BTreeMap<i64, String>>;
@@ -34,43 +29,18 @@ impl Route {
         names
     }
 
-    /// From a name server's answer.
-    ///
-    /// # Errors
-    /// In words, what is missing.
-    pub fn read(topic: &str, answer: &Value) -> Result<(Self, Addresses), String> {
-        let list = |name: &str| answer.get(name).and_then(Value::as_array).ok_or_else(|| format!("there is no {name}"));
+    /// From a name server's answer; with it the addresses of its brokers.
+    pub fn of(topic: &str, answer: &route::Route) -> (Self, Addresses) {
         let topic: Arc<str> = topic.into();
-        let mut addresses = Addresses::new();
-        for broker in list("brokerDatas")? {
-            let name = broker.get("brokerName").and_then(Value::as_str).ok_or("a broker without brokerName")?;
-            let by_id = broker
-                .get("brokerAddrs")
-                .and_then(Value::as_object)
-                .ok_or_else(|| format!("broker {name} without brokerAddrs"))?;
-            let by_id = by_id.iter().filter_map(|(id, address)| Some((id.parse().ok()?, address.as_str()?.to_owned())));
-            addresses.insert(name.into(), by_id.collect());
-        }
-        let (mut readable, mut writable) = (Vec::new(), Vec::new());
-        for queues in list("queueDatas")? {
-            let name = queues.get("brokerName").and_then(Value::as_str).ok_or("queues without brokerName")?;
-            let number = |field: &str| queues.get(field).and_then(Value::as_i64).unwrap_or(0);
-            let Some((name, known)) = addresses.get_key_value(name) else { continue };
-            let queue = |number| Queue { topic: Arc::clone(&topic), broker: Arc::clone(name), number };
-            let count = |field: &str| 0..i32::try_from(number(field)).unwrap_or(0);
-            let perm = number("perm");
-            if perm & READABLE != 0 && !known.is_empty() {
-                readable.extend(count("readQueueNums").map(queue));
-            }
-            if perm & WRITABLE != 0 && known.contains_key(&0) {
-                writable.extend(count("writeQueueNums").map(queue));
-            }
-        }
+        let queue = |id: PartitionId| Some(Queue { topic: Arc::clone(&topic), broker: id.broker?, number: id.number });
+        let is_there = |queue: &Queue| answer.brokers.get(&queue.broker).is_some_and(|broker| broker.reader().is_some());
+        let mut readable: Vec<Queue> = answer.readable().into_iter().filter_map(queue).filter(is_there).collect();
+        let mut writable: Vec<Queue> = answer.writable().into_iter().filter_map(queue).collect();
         readable.sort();
         writable.sort();
-        let route =
-            Self { readable, writable, addresses: addresses.values().flat_map(|broker| broker.values().cloned()).collect() };
-        Ok((route, addresses))
+        let brokers = answer.brokers.iter().map(|(name, broker)| (Arc::clone(name), broker.addresses.clone()));
+        let addresses = answer.brokers.values().flat_map(|broker| broker.addresses.values().cloned());
+        (Self { readable, writable, addresses: addresses.collect() }, brokers.collect())
     }
 }
 
@@ -95,13 +65,13 @@ mod tests {
                 {"brokerName": "gone", "perm": 6, "readQueueNums": 1, "writeQueueNums": 1},
             ],
         });
-        let (route, addresses) = Route::read("orders", &answer).unwrap();
+        let answer = crate::rocketmq::json::read(answer.to_string().as_bytes()).unwrap();
+        let (route, addresses) = Route::of("orders", &answer);
         let names = |queues: &[Queue]| queues.iter().map(|queue| format!("{}{}", queue.broker, queue.number)).collect::<Vec<_>>();
         assert_eq!(names(&route.readable), ["a0", "b0", "b1", "c0"]);
         assert_eq!(names(&route.writable), ["b0"], "a has no master, c may only be read");
         assert_eq!(route.brokers(), ["a", "b", "c"].map(Arc::from));
         assert_eq!(route.addresses, ["a:2", "b:1", "b:2", "c:1"]);
         assert_eq!(addresses["b"], BTreeMap::from([(0, "b:1".to_owned()), (1, "b:2".to_owned())]));
-        assert!(Route::read("orders", &json!({})).unwrap_err().contains("brokerDatas"));
     }
 }

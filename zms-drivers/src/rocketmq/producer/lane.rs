@@ -147,7 +147,7 @@ impl Lane {
                 self.net.forget_route(&self.queue.topic);
                 failure(BrokerError::Passing { what: self.what(), why: why() }, true, false)
             }
-            Verdict::Never => failure(reply.error(&self.net, self.what()), false, false),
+            Verdict::Never => failure(reply.error(&self.net, &self.what()), false, false),
         }
     }
 

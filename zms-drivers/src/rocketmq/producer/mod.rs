@@ -24,7 +24,7 @@ use self::lane::{Failure, Job, Lane, WAITING};
 use super::message::delay::{Delay, delay};
 use super::message::outgoing::{Ready, text};
 use super::message::unique::UniqueIds;
-use super::net::{Hearing, Net};
+use super::net::Net;
 use super::queue::Queue;
 use super::waits::back_off;
 use crate::broker::{BrokerError, Outgoing, PartitionId, Placed, Producer};
@@ -86,7 +86,7 @@ impl RocketMqProducer {
     /// # Errors
     /// [`BrokerError::Refused`] if the endpoint cannot be right, [`BrokerError::Unsupported`] if it asks for what this client cannot.
     pub fn new(endpoint: &Endpoint, delivery: Duration) -> Result<Self, BrokerError> {
-        let net = Net::new(endpoint, Hearing::nothing())?;
+        let net = Net::new(endpoint, None)?;
         let shared = Shared {
             group: endpoint.client_id.clone(),
             delivery,
@@ -225,7 +225,9 @@ impl Shared {
         let queue = self.turns.choose(&route.writable, sending.message.key.as_deref(), &sending.avoid);
         let queue = queue.ok_or_else(|| self.no_queue(sending.message.topic.as_str()))?;
         let delay = match sending.message.delay {
-            Some(wanted) => delay(wanted, self.version(&queue).await?).map_err(|why| sending.refused(why))?,
+            Some(wanted) => {
+                delay(wanted, self.net.version(&queue.broker).await?.takes_any_delay()).map_err(|why| sending.refused(why))?
+            }
             None => None,
         };
         let (job, answer) = sending.job(sending.ready(delay)?);
@@ -276,12 +278,6 @@ impl Shared {
 
     fn timeout(&self, what: &str) -> BrokerError {
         BrokerError::Timeout { cluster: self.net.cluster().to_owned(), what: what.to_owned(), seconds: self.delivery.as_secs() }
-    }
-
-    /// What the broker of a queue is; asks it if it has answered nothing yet.
-    async fn version(&self, queue: &Queue) -> Result<i32, BrokerError> {
-        let body = super::heartbeat::producer(self.net.client_id(), &self.group);
-        self.net.version(&queue.broker, &body).await
     }
 
     fn lane(&self, queue: &Queue) -> mpsc::Sender<Job> {
