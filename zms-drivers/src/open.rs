@@ -66,15 +66,21 @@ impl std::fmt::Debug for Credentials {
 /// # Errors
 /// [`BrokerError::Refused`](crate::broker::BrokerError::Refused) if the endpoint cannot be right,
 /// [`BrokerError::Unsupported`](crate::broker::BrokerError::Unsupported) for a kind that this program cannot speak to.
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rocketmq"))]
 pub fn producer(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
     delivery: Duration,
 ) -> Result<std::sync::Arc<dyn crate::broker::Producer>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka")]
         zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?)),
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "send to RocketMQ in this version")),
+        #[cfg(feature = "rocketmq")]
+        zms_core::metadata::BrokerKind::RocketMq => {
+            Ok(std::sync::Arc::new(crate::rocketmq::RocketMqProducer::new(endpoint, delivery)?))
+        }
+        #[cfg(not(all(feature = "kafka", feature = "rocketmq")))]
+        other => Err(cannot(endpoint, &format!("send to {other}: this program was built without it"))),
     }
 }
 
@@ -82,17 +88,23 @@ pub fn producer(
 ///
 /// # Errors
 /// As [`producer`].
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rocketmq"))]
 pub fn consumer(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
     subscription: &crate::broker::Subscription,
 ) -> Result<std::sync::Arc<dyn crate::broker::Consumer>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka")]
         zms_core::metadata::BrokerKind::Kafka => {
             Ok(std::sync::Arc::new(crate::kafka::KafkaConsumer::new(endpoint, subscription)?))
         }
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "consume from RocketMQ in this version")),
+        #[cfg(feature = "rocketmq")]
+        zms_core::metadata::BrokerKind::RocketMq => {
+            Ok(std::sync::Arc::new(crate::rocketmq::RocketMqConsumer::new(endpoint, subscription)?))
+        }
+        #[cfg(not(all(feature = "kafka", feature = "rocketmq")))]
+        other => Err(cannot(endpoint, &format!("consume from {other}: this program was built without it"))),
     }
 }
 
@@ -127,7 +139,7 @@ pub fn scraper(
     }
 }
 
-#[cfg(any(feature = "kafka", feature = "kafka-admin"))]
+#[cfg(any(feature = "kafka-admin", not(all(feature = "kafka", feature = "rocketmq"))))]
 fn cannot(endpoint: &Endpoint, what: &str) -> crate::broker::BrokerError {
     crate::broker::BrokerError::Unsupported { cluster: endpoint.cluster.clone(), what: what.to_owned() }
 }
