@@ -6,8 +6,13 @@
 //!
 //! Operators' half needs the feature `rocketmq-admin`, applications' half `rocketmq`; these modules are shared by both.
 
+#[cfg(feature = "rocketmq-admin")]
+mod admin;
 pub mod json;
 pub mod names;
 pub mod remoting;
 pub mod route;
 pub mod version;
+
+#[cfg(feature = "rocketmq-admin")]
+pub use admin::RocketAdmin;
