@@ -10,6 +10,9 @@ use zms_core::names::PhysicalName;
 use super::{BrokerError, PartitionId};
 
 /// A message on its way to a topic.
+///
+/// RocketMQ keeps text only: a key, tag or header value that is no UTF-8, or is empty, a header name that is there twice or that RocketMQ uses
+/// itself, is refused there. It has no tombstones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// Where to.
@@ -20,9 +23,9 @@ pub struct Outgoing {
     pub value: Option<Bytes>,
     /// In their order; a name may be there twice.
     pub headers: Vec<(String, Bytes)>,
-    /// What consumers may choose by; RocketMQ only.
+    /// By which consumers may choose. RocketMQ's brokers filter by it; in Kafka it is the header [`TAG_HEADER`], and consumers filter.
     pub tag: Option<String>,
-    /// Not to be consumed before so long; RocketMQ only, and before 5.0 one of its levels.
+    /// Not delivered before this time has passed. RocketMQ only: before 5.0 one of eighteen steps (1 s to 2 h), from 5.0 on any.
     pub delay: Option<Duration>,
 }
 
@@ -33,12 +36,15 @@ impl Outgoing {
     }
 }
 
+/// The header that is a message's tag in Kafka.
+pub const TAG_HEADER: &str = "zms-tag";
+
 /// Where a broker put a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Placed {
     /// Partition.
     pub partition: PartitionId,
-    /// Offset in it.
+    /// Offset in it; of a delayed message, where it waits.
     pub offset: i64,
 }
 
@@ -55,11 +61,11 @@ pub struct Incoming {
     pub key: Option<Bytes>,
     /// The message; `None` for a tombstone.
     pub value: Option<Bytes>,
-    /// In their order.
+    /// In their order; in RocketMQ, which keeps none, by name.
     pub headers: Vec<(String, Bytes)>,
-    /// What it was sent with; RocketMQ only.
+    /// Its tag.
     pub tag: Option<String>,
-    /// How often it was delivered before: 0 at first. Kafka does not count: always 0.
+    /// How often it was delivered before: 0 at first, one more each time it comes again after [`Consumer::failed`].
     pub attempt: u32,
 }
 
@@ -75,16 +81,6 @@ pub trait Producer: Send + Sync + 'static {
     async fn close(&self, deadline: Duration) -> usize;
 }
 
-/// Who of a group gets a message.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Delivery {
-    /// One member.
-    #[default]
-    Clustering,
-    /// Every member; each keeps its offsets itself. RocketMQ only.
-    Broadcast,
-}
-
 /// How to consume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
@@ -96,9 +92,10 @@ pub struct Subscription {
     pub from: ConsumeFrom,
     /// Who gets a message.
     pub mode: Delivery,
-    /// Only messages with one of these tags; empty: all messages. RocketMQ only.
+    /// Only messages with one of these tags; none: all messages. All members of a group must name the same.
     pub tags: Vec<String>,
-    /// A partition has one reader at any time, also while members come and go; on Kafka it always has.
+    /// RocketMQ: the next message of a partition comes only after this one was done, and a partition has one owner at any moment, for which
+    /// brokers keep locks. In Kafka a partition's messages come in order in any case.
     pub ordered: bool,
 }
 
@@ -107,6 +104,21 @@ impl Subscription {
     pub fn new(group: PhysicalName, topic: PhysicalName, from: ConsumeFrom) -> Self {
         Self { group, topics: vec![topic], from, mode: Delivery::Clustering, tags: Vec::new(), ordered: false }
     }
+
+    /// Whether a message with this tag is asked for.
+    pub fn wants(&self, tag: Option<&str>) -> bool {
+        self.tags.is_empty() || tag.is_some_and(|tag| self.tags.iter().any(|wanted| wanted == tag))
+    }
+}
+
+/// Who gets a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// One member of the group.
+    #[default]
+    Clustering,
+    /// Every member. Positions are kept in the member's memory alone: it begins where [`Subscription::from`] says each time it is made.
+    Broadcast,
 }
 
 /// A member of a consumer group on one cluster.
@@ -120,11 +132,11 @@ pub trait Consumer: Send + Sync + 'static {
     /// This message was handled. Its partition's position is committed within a second or so, up to the first message that is not
     /// handled; messages may be done in any order. Nothing happens if the partition went to another member meanwhile.
     fn done(&self, message: &Incoming) -> Result<(), BrokerError>;
-    /// This message could not be handled. RocketMQ delivers it again later, and it counts as done here; in an ordered subscription it is
-    /// received again after a pause, before those behind it.
+    /// This message was not handled: it comes again later, with a higher [`Incoming::attempt`], and counts as handled meanwhile where the broker
+    /// keeps it (RocketMQ: after 16 attempts in `%DLQ%<group>`). Kafka's brokers keep nothing: the member itself delivers it again, and its
+    /// position waits.
     ///
-    /// # Errors
-    /// [`BrokerError::Unsupported`] on Kafka, which has nothing to send a message back to. Where it could not be sent back it is not done.
+    /// In a broadcast of RocketMQ, and in Kafka with [`Subscription::ordered`], nobody delivers again: [`BrokerError::Unsupported`].
     async fn failed(&self, message: &Incoming) -> Result<(), BrokerError>;
     /// Partitions that it has now, with their topics.
     fn assigned(&self) -> Vec<(PhysicalName, PartitionId)>;

@@ -55,6 +55,23 @@ impl Positions {
         self.partitions.get(&(topic.clone(), partition.clone())).is_some_and(|known| known.generation == generation)
     }
 
+    /// The present giving of a partition; `None` if it is not ours.
+    pub fn generation(&self, topic: &PhysicalName, partition: &PartitionId) -> Option<u64> {
+        self.partitions.get(&(topic.clone(), partition.clone())).map(|known| known.generation)
+    }
+
+    /// A message of the partition was received and is not handled.
+    pub fn is_open(&self, topic: &PhysicalName, partition: &PartitionId) -> bool {
+        self.partitions.get(&(topic.clone(), partition.clone())).is_some_and(|known| !known.open.is_empty())
+    }
+
+    /// A message that nobody asked for is handled without being handed out.
+    pub fn skip(&mut self, topic: &PhysicalName, partition: &PartitionId, offset: i64) {
+        if let Some(partition) = self.partitions.get_mut(&(topic.clone(), partition.clone())) {
+            partition.open.remove(&offset);
+        }
+    }
+
     /// A message was handled. The offset to commit (of the first message not handled), if it grew by that.
     pub fn done(&mut self, topic: &PhysicalName, partition: &PartitionId, offset: i64) -> Option<i64> {
         let partition = self.partitions.get_mut(&(topic.clone(), partition.clone()))?;

@@ -13,7 +13,7 @@ use rdkafka::util::Timeout;
 use zms_core::names::PhysicalName;
 
 use super::client::{Ear, config};
-use crate::broker::{BrokerError, Outgoing, Placed, Producer};
+use crate::broker::{BrokerError, Outgoing, Placed, Producer, TAG_HEADER};
 use crate::open::Endpoint;
 
 /// Messages that wait in the client for their turn, at most. Kafka counts key, value and headers.
@@ -89,8 +89,15 @@ impl Producer for KafkaProducer {
         if let Some(key) = &message.key {
             record = record.key(key);
         }
-        if !message.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
+        if message.delay.is_some() {
+            let what = "hold a message back until later".to_owned();
+            return Err(BrokerError::Unsupported { cluster: self.ear.cluster.to_string(), what });
+        }
+        if !message.headers.is_empty() || message.tag.is_some() {
+            let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + 1);
+            if let Some(tag) = &message.tag {
+                headers = headers.insert(Header { key: TAG_HEADER, value: Some(tag.as_bytes()) });
+            }
             for (key, value) in &message.headers {
                 headers = headers.insert(Header { key, value: Some(value.as_ref()) });
             }

@@ -28,6 +28,9 @@ pub(super) struct Work {
     pub tools: Tools,
     pub handler: Arc<Handler>,
     pub attempts: Option<NonZeroU32>,
+    pub tags: Vec<String>,
+    /// What failed is given back, so that its partition does not wait.
+    pub later: bool,
     pub figures: Arc<Figures>,
 }
 
@@ -132,21 +135,17 @@ impl Work {
     ) {
         let mut attempt = 0;
         while stopping.borrow().is_none() {
-            let mut subscription = Subscription::new(self.group.clone(), place.name.clone(), wish.from);
-            if wish.broadcast {
-                subscription.mode = Delivery::Broadcast;
-            }
-            let why = if wish.broadcast && kind == BrokerKind::Kafka {
-                "broadcast is set, and Kafka cannot give every message to every member of a group; change the group in the portal"
-                    .to_owned()
-            } else {
-                match self.tools.brokers.consumer(&place.cluster, kind, &node, &subscription) {
-                    Ok(consumer) => {
-                        attempt = 0;
-                        self.consume(&topic, &place, consumer, &mut stopping).await
-                    }
-                    Err(error) => error.to_string(),
+            let subscription = Subscription {
+                mode: if wish.broadcast { Delivery::Broadcast } else { Delivery::Clustering },
+                tags: self.tags.clone(),
+                ..Subscription::new(self.group.clone(), place.name.clone(), wish.from)
+            };
+            let why = match self.tools.brokers.consumer(&place.cluster, kind, &node, &subscription) {
+                Ok(consumer) => {
+                    attempt = 0;
+                    self.consume(&topic, &place, consumer, &mut stopping).await
                 }
+                Err(error) => error.to_string(),
             };
             if stopping.borrow().is_some() {
                 return;
@@ -223,12 +222,12 @@ impl Work {
         mut queue: mpsc::Receiver<Incoming>,
         mut stopping: watch::Receiver<Option<Instant>>,
     ) {
-        while let Some(message) = queue.recv().await {
+        'messages: while let Some(message) = queue.recv().await {
             if stopping.borrow().is_some() {
                 // Not begun: it comes again, to this member or another one.
                 return;
             }
-            let mut attempt = 1;
+            let mut attempt = message.attempt.saturating_add(1);
             let handled = loop {
                 let started = Instant::now();
                 let received = Received::new(&topic, &place.cluster, &message, attempt);
@@ -247,6 +246,15 @@ impl Work {
                     break true;
                 }
                 tracing::warn!(group = %self.group, %topic, %partition, offset, attempt, why, "the handler failed; it gets the message again");
+                if self.later {
+                    match consumer.failed(&message).await {
+                        Ok(()) => continue 'messages,
+                        // It comes again here, as if nobody had been asked to keep it.
+                        Err(error) => {
+                            tracing::warn!(group = %self.group, %topic, %error, "the broker does not keep it for later")
+                        }
+                    }
+                }
                 tokio::select! {
                     () = sleep(self.tools.waits.back_off(attempt)) => {}
                     _ = stopping.wait_for(Option::is_some) => break false,

@@ -8,7 +8,7 @@ use zms_core::names::PhysicalName;
 
 use super::bodies::{GroupConfig, Groups, Members, Offsets, RunningInfo};
 use super::own::{DEAD_LETTERS, RETRY, is_internal_group};
-use super::{RocketAdmin, at_once, group_named};
+use super::{RocketMqAdmin, at_once, group_named};
 use crate::broker::{BrokerError, Committed, Ensured, Group, GroupState, GroupSummary, GroupWish, Member, PartitionId};
 use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
 use crate::rocketmq::route::ClusterInfo;
@@ -53,7 +53,7 @@ pub(in crate::rocketmq) fn add_committed(
     }
 }
 
-impl RocketAdmin {
+impl RocketMqAdmin {
     /// Groups that a broker lists, or that somebody committed for. Brokers' own are left out.
     async fn group_names(&self, info: &ClusterInfo) -> Result<BTreeSet<PhysicalName>, BrokerError> {
         let (listed, committed) =

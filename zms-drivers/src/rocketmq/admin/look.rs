@@ -9,7 +9,7 @@ use zms_core::names::PhysicalName;
 
 use super::bodies::{TopicConfig, TopicStats, Topics};
 use super::own::is_internal_topic;
-use super::{RocketAdmin, topic_named};
+use super::{RocketMqAdmin, topic_named};
 use crate::broker::{Broker, BrokerError, BrokerId, ClusterView, Ends, Partition, PartitionId, Range, Topic};
 use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
 use crate::rocketmq::route::{BrokerSet, ClusterInfo, MASTER, Route};
@@ -62,7 +62,7 @@ pub(in crate::rocketmq) fn topics_of<'a>(
     topics.into_values().collect()
 }
 
-impl RocketAdmin {
+impl RocketMqAdmin {
     pub(super) async fn cluster(&self, what: &str) -> Result<ClusterInfo, BrokerError> {
         self.names.cluster().await.map_err(|error| self.classify(what, error))
     }

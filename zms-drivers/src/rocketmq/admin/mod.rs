@@ -1,4 +1,4 @@
-//! What operators do to a RocketMQ cluster: [`RocketAdmin`].
+//! What operators do to a RocketMQ cluster: [`RocketMqAdmin`].
 //!
 //! `look` reads, `topics` makes and changes them (`spread` says how many queues each master gets, `settings` what can be set), `groups` and
 //! `offsets` are about consumers, `own` knows what belongs to the brokers themselves, `bodies` is what they answer. Writes go to masters
@@ -36,14 +36,14 @@ const AT_ONCE: usize = 16;
 
 /// A RocketMQ cluster, for operators: all brokers that its name servers know. Connects when it is first asked.
 #[derive(Debug)]
-pub struct RocketAdmin {
+pub struct RocketMqAdmin {
     pub(super) name: String,
     pub(super) deadline: Duration,
     pub(super) remoting: Arc<Remoting>,
     pub(super) names: NameServers,
 }
 
-impl RocketAdmin {
+impl RocketMqAdmin {
     /// Connects later. The endpoint's addresses are those of name servers.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ fn group_named(name: &PhysicalName) -> String {
 }
 
 #[async_trait]
-impl ClusterAdmin for RocketAdmin {
+impl ClusterAdmin for RocketMqAdmin {
     async fn describe(&self) -> Result<ClusterView, BrokerError> {
         self.within("describe", async { Ok(view(&self.cluster("describe").await?)) }).await
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use zms_core::names::PhysicalName;
 
-use super::{RocketAdmin, at_once, group_named, topic_named};
+use super::{RocketMqAdmin, at_once, group_named, topic_named};
 use crate::broker::{BrokerError, OffsetWish, PartitionId};
 use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
 use crate::rocketmq::route::Route;
@@ -24,7 +24,7 @@ impl Stand<'_> {
     }
 }
 
-impl RocketAdmin {
+impl RocketMqAdmin {
     pub(super) async fn commit(&self, group: &PhysicalName, topic: &PhysicalName, wish: &OffsetWish) -> Result<(), BrokerError> {
         let what = group_named(group);
         let found = self.topic_that_is_there(topic).await?;

@@ -9,7 +9,7 @@ use zms_core::names::PhysicalName;
 use super::bodies::{TopicConfig, Topics};
 use super::settings::{self, Changed, DEFAULT_PERM};
 use super::spread::{Counts, spread};
-use super::{RocketAdmin, topic_named};
+use super::{RocketMqAdmin, topic_named};
 use crate::broker::{BrokerError, Ensured, Setting, TopicWish};
 use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
 use crate::rocketmq::route::ClusterInfo;
@@ -59,7 +59,7 @@ fn put(name: &PhysicalName, config: &TopicConfig, attributes: &str) -> Request {
     if attributes.is_empty() { request } else { request.with("attributes", attributes) }
 }
 
-impl RocketAdmin {
+impl RocketMqAdmin {
     /// The topic on one master; `None` if it is not there. With it, whether the broker knows attributes.
     async fn config_at(&self, address: &str, name: &PhysicalName) -> Result<(Option<TopicConfig>, bool), RemotingError> {
         let one = Request::new(RequestCode::GetTopicConfig).with("topic", name);
