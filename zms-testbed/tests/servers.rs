@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use zms_testbed::{Influx, Kafka, KafkaLine, KafkaWish, Proxy, RocketLine, RocketMq, RocketWish, ZooKeeper, ZooWish};
+use zms_testbed::{Influx, Kafka, KafkaLine, KafkaWish, Postgres, Proxy, RocketLine, RocketMq, RocketWish, ZooKeeper, ZooWish};
 
 #[test]
 fn zookeeper_and_influxdb_come_back_after_a_kill() {
@@ -13,6 +13,17 @@ fn zookeeper_and_influxdb_come_back_after_a_kill() {
     let mut influx = Influx::start();
     influx.kill();
     influx.restart();
+}
+
+#[test]
+fn postgresql_comes_back_with_its_databases() {
+    let mut postgres = Postgres::start();
+    postgres.create("one", None);
+    postgres.stop();
+    postgres.restart();
+    postgres.create("two", Some("one"));
+    postgres.remove("one");
+    assert!(postgres.url("two").ends_with("/two"));
 }
 
 fn kafka_comes_back(line: KafkaLine) {

@@ -70,7 +70,7 @@ impl Story {
     /// Lives through it once.
     pub async fn told() -> Self {
         let story = Self { folder: tempfile::tempdir().unwrap(), ada: Token::random(), vera: Token::random() };
-        let test = TestApp::start().await;
+        let test = TestApp::open(tempfile::tempdir().unwrap()).await;
         let app = &test.app;
         std::fs::create_dir_all(app.stock.folder()).unwrap();
         for (name, version) in [("zookeeper", "3.9.5"), ("kafka", "4.3.1"), ("jolokia", "2.6.0"), ("supervisor", "4.3.0")] {
