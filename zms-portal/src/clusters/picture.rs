@@ -140,7 +140,7 @@ impl Picture {
         let groups = scrape.groups.iter().map(|found| {
             let committed = found.committed.as_ref().ok();
             // A topic that is gone leaves its commits behind until they expire.
-            let on = committed.into_iter().flatten().filter_map(|(topic, offsets)| {
+            let on = committed.into_iter().flatten().filter(|(_, offsets)| !offsets.is_empty()).filter_map(|(topic, offsets)| {
                 let ends = ends.get(topic)?;
                 let lag = |(id, offset): (_, &i64)| Some(ends.get(id)?.as_ref()?.end - offset);
                 let known = offsets.iter().filter(|(id, _)| ends.contains_key(id)).map(lag).collect::<Option<Vec<i64>>>();
