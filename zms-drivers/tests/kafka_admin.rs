@@ -27,7 +27,7 @@ async fn run(bench: &dyn Bench) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_and_kafka_pass_the_same_cases() {
     let on_fake = run(&FakeBench::new()).await;
-    let kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { brokers: 1, secure: true })).await.unwrap();
+    let kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { secure: true, ..KafkaWish::default() })).await.unwrap();
     let mut on_real = 0;
     for secure in [false, true] {
         on_real += run(&RealBench::new(&kafka, secure)).await;
@@ -61,7 +61,7 @@ fn a_password_does_not_travel_in_the_open_and_rocketmq_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_is_made_though_one_of_three_brokers_is_dead() {
-    let mut kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { brokers: 3, secure: false })).await.unwrap();
+    let mut kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { brokers: 3, ..KafkaWish::default() })).await.unwrap();
     let mut endpoint = RealBench::new(&kafka, false).endpoint();
     endpoint.deadline = Duration::from_secs(60);
     let admin = open::admin(BrokerKind::Kafka, &endpoint).unwrap();

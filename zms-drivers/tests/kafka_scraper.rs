@@ -57,7 +57,7 @@ async fn run(bench: &dyn Scraped) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_and_kafka_pass_the_same_cases() {
     let on_fake = run(&FakeBench::new()).await;
-    let kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { brokers: 1, secure: true })).await.unwrap();
+    let kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { secure: true, ..KafkaWish::default() })).await.unwrap();
     let mut on_real = 0;
     for secure in [false, true] {
         on_real += run(&RealBench::new(&kafka, secure)).await;
@@ -93,6 +93,6 @@ async fn a_silent_broker_of_the_fake_costs_its_partitions_and_groups_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_or_frozen_broker_of_three_costs_its_partitions_and_groups_only() {
-    let kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { brokers: 3, secure: false })).await.unwrap();
+    let kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { brokers: 3, ..KafkaWish::default() })).await.unwrap();
     lost::a_frozen_broker_and_then_a_dead_one(kafka).await;
 }

@@ -121,7 +121,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 #[tokio::test(flavor = "multi_thread")]
 async fn sends_and_consumes_through_a_move_to_a_secure_cluster_and_without_zookeeper() {
     let (kafka, mut zookeeper) = tokio::task::spawn_blocking(|| {
-        (Kafka::start(KafkaWish { brokers: 1, secure: true }), ZooKeeper::start(ZooWish::default()))
+        (Kafka::start(KafkaWish { secure: true, ..KafkaWish::default() }), ZooKeeper::start(ZooWish::default()))
     })
     .await
     .unwrap();

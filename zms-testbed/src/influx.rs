@@ -47,7 +47,7 @@ impl Influx {
     /// Starts it again after [`kill`](Self::kill), with its data.
     pub fn restart(&mut self) {
         assert!(self.process.is_none(), "it runs");
-        let mut command = Command::new(packages::unpacked("influxdb").join("bin/influxd"));
+        let mut command = Command::new(packages::unpacked("influxdb", "1.6.").join("bin/influxd"));
         command.env("GOMAXPROCS", "2").arg("run").arg("-config").arg(self.folder.path().join("influxdb.conf"));
         let mut process = Process::start(&mut command, self.folder.path());
         process.await_ready("InfluxDB", |_| answers(self.port));

@@ -7,9 +7,30 @@ use crate::certificates::Certificates;
 use crate::packages;
 use crate::process::{Process, SMALL_JVM, accepts, free_port};
 
+/// Lines of Kafka that are tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KafkaLine {
+    /// 3.9, the last one that can run with ZooKeeper. Here it runs without.
+    V3,
+    /// 4.
+    V4,
+}
+
+impl KafkaLine {
+    /// How its versions begin.
+    const fn version(self) -> &'static str {
+        match self {
+            Self::V3 => "3.9.",
+            Self::V4 => "4.",
+        }
+    }
+}
+
 /// What kind of Kafka cluster.
 #[derive(Debug, Clone, Copy)]
 pub struct KafkaWish {
+    /// Which line of versions.
+    pub line: KafkaLine,
     /// 1 to 3; the first is the controller too.
     pub brokers: usize,
     /// A listener with TLS and SCRAM-SHA-512 beside the plain one.
@@ -18,7 +39,7 @@ pub struct KafkaWish {
 
 impl Default for KafkaWish {
     fn default() -> Self {
-        Self { brokers: 1, secure: false }
+        Self { line: KafkaLine::V4, brokers: 1, secure: false }
     }
 }
 
@@ -28,7 +49,7 @@ pub struct Kafka {
     _folder: TempDir,
     nodes: Vec<Node>,
     certificates: Certificates,
-    secure: bool,
+    wish: KafkaWish,
 }
 
 #[derive(Debug)]
@@ -56,6 +77,12 @@ const LOGGING: &str = "Configuration:
       AppenderRef:
         - ref: STDOUT
 ";
+/// The same for Kafka 3.
+const LOGGING_V3: &str = "log4j.rootLogger=INFO, stdout
+log4j.appender.stdout=org.apache.log4j.ConsoleAppender
+log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
+log4j.appender.stdout.layout.ConversionPattern=%d %p %m%n
+";
 const CLUSTER: &str = "kIqRJbVaQ2mXvXWbp0L3Zg";
 
 impl Kafka {
@@ -72,11 +99,11 @@ impl Kafka {
             let (plain, secure) = (free_port(), free_port());
             let text = properties(id, wish, controller, plain, secure, folder.path());
             fs::write(node.join("server.properties"), text).unwrap();
-            format(&node, id, wish.secure);
+            format(&node, id, wish);
             Node { folder: node, plain, secure, process: None }
         });
         let nodes = nodes.collect();
-        let mut cluster = Self { _folder: folder, nodes, certificates, secure: wish.secure };
+        let mut cluster = Self { _folder: folder, nodes, certificates, wish };
         for index in 0..wish.brokers {
             cluster.launch(index);
         }
@@ -93,7 +120,7 @@ impl Kafka {
 
     /// `127.0.0.1:port,…` with TLS and SCRAM-SHA-512, certificate of the authority (PEM), user and password.
     pub fn tls_scram(&self) -> (String, &str, &'static str, &'static str) {
-        assert!(self.secure, "it was started without");
+        assert!(self.wish.secure, "it was started without");
         let addresses: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.secure)).collect();
         (addresses.join(","), &self.certificates.authority_pem, USER, PASSWORD)
     }
@@ -121,9 +148,13 @@ impl Kafka {
         assert!(node.process.is_none(), "it runs");
         // Readiness is read from the log of this start.
         let _ = fs::remove_file(node.folder.join("log"));
-        fs::write(node.folder.join("log4j2.yaml"), LOGGING).unwrap();
-        let mut command = java();
-        command.arg(format!("-Dlog4j2.configurationFile={}", node.folder.join("log4j2.yaml").display()));
+        let mut command = java(self.wish.line);
+        let (file, text, option) = match self.wish.line {
+            KafkaLine::V3 => ("log4j.properties", LOGGING_V3, "log4j.configuration=file:"),
+            KafkaLine::V4 => ("log4j2.yaml", LOGGING, "log4j2.configurationFile="),
+        };
+        fs::write(node.folder.join(file), text).unwrap();
+        command.arg(format!("-D{option}{}", node.folder.join(file).display()));
         command.arg("kafka.Kafka").arg(node.folder.join("server.properties"));
         node.process = Some(Process::start(&mut command, &node.folder));
     }
@@ -136,18 +167,18 @@ impl Kafka {
     }
 }
 
-fn java() -> Command {
+fn java(line: KafkaLine) -> Command {
     let mut command = Command::new(packages::java());
     command.env("MALLOC_ARENA_MAX", "2").args(SMALL_JVM);
-    command.arg("-cp").arg(packages::unpacked("kafka").join("libs/*"));
+    command.arg("-cp").arg(packages::unpacked("kafka", line.version()).join("libs/*"));
     command
 }
 
-fn format(node: &std::path::Path, id: usize, secure: bool) {
-    let mut command = java();
+fn format(node: &std::path::Path, id: usize, wish: KafkaWish) {
+    let mut command = java(wish.line);
     command.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"]).arg(node.join("server.properties"));
     command.arg(if id == 1 { "--standalone" } else { "--no-initial-controllers" });
-    if secure && id == 1 {
+    if wish.secure && id == 1 {
         command.args(["--add-scram", &format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]")]);
     }
     let output = command.current_dir(node).output().unwrap();

@@ -1,4 +1,4 @@
-//! Real servers for tests, started from the packages that agents install: [`Kafka`], [`ZooKeeper`], [`Influx`] on 127.0.0.1, and a
+//! Real servers for tests, started from the packages that agents install: [`Kafka`], [`RocketMq`], [`ZooKeeper`], [`Influx`] on 127.0.0.1, and a
 //! [`Proxy`] that cuts connections.
 //!
 //! Everything blocks: a test starts its servers before it waits for anything else. Dropping a server ends it; a server whose test
@@ -14,14 +14,18 @@ mod figure;
 mod influx;
 mod kafka;
 mod packages;
+mod postgres;
 mod process;
 mod proxy;
+mod rocketmq;
 mod zookeeper;
 
 pub use certificates::Certificates;
 pub use figure::{Against, Figure, percentile};
 pub use influx::Influx;
-pub use kafka::{Kafka, KafkaWish};
+pub use kafka::{Kafka, KafkaLine, KafkaWish};
+pub use postgres::Postgres;
 pub use process::free_port;
 pub use proxy::Proxy;
+pub use rocketmq::{RocketLine, RocketMq, RocketWish};
 pub use zookeeper::{ZooKeeper, ZooWish};

@@ -10,11 +10,11 @@ fn cache() -> PathBuf {
     cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/zms"))
 }
 
-/// The folder of an unpacked package.
-pub(crate) fn unpacked(name: &str) -> PathBuf {
+/// The folder of an unpacked package whose version begins with `line`.
+pub(crate) fn unpacked(name: &str, line: &str) -> PathBuf {
     let folder = cache().join("packages");
-    let (manifest, archive) =
-        find(&folder, name).unwrap_or_else(|| panic!("no package {name} in {}; run scripts/packages {name}", folder.display()));
+    let (manifest, archive) = find(&folder, name, line)
+        .unwrap_or_else(|| panic!("no package {name} {line}* in {}; run scripts/packages", folder.display()));
     let to = cache().join("testbed").join(format!("{name}-{}", &manifest.package.sha512.as_str()[..16]));
     if !to.exists() {
         unpack(&archive, &to);
@@ -22,7 +22,7 @@ pub(crate) fn unpacked(name: &str) -> PathBuf {
     to
 }
 
-fn find(folder: &Path, name: &str) -> Option<(Manifest, PathBuf)> {
+fn find(folder: &Path, name: &str, line: &str) -> Option<(Manifest, PathBuf)> {
     let entries = fs::read_dir(folder).ok()?;
     let manifests =
         entries.filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.extension().is_some_and(|e| e == "json")));
@@ -33,7 +33,7 @@ fn find(folder: &Path, name: &str) -> Option<(Manifest, PathBuf)> {
             let archive = serde_json::from_slice::<serde_json::Value>(&bytes).ok()?.get("archive")?.as_str()?.to_owned();
             Some((manifest, folder.join(archive)))
         })
-        .find(|(manifest, _)| manifest.package.name.as_str() == name)
+        .find(|(manifest, _)| manifest.package.name.as_str() == name && manifest.package.version.as_str().starts_with(line))
 }
 
 /// Side by side and then renamed: several test binaries may do it at once.
@@ -53,8 +53,8 @@ fn unpack(archive: &Path, to: &Path) {
 
 /// A Java 17 or newer: the package if there is one, else the machine's.
 pub(crate) fn java() -> PathBuf {
-    match find(&cache().join("packages"), "jre") {
-        Some(_) => unpacked("jre").join("bin/java"),
+    match find(&cache().join("packages"), "jre", "") {
+        Some(_) => unpacked("jre", "").join("bin/java"),
         None => PathBuf::from("java"),
     }
 }

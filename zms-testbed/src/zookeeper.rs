@@ -79,7 +79,7 @@ impl ZooKeeper {
         assert!(self.process.is_none(), "it runs");
         let mut command = Command::new(packages::java());
         command.args(["-Xms64m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-        command.arg("-cp").arg(packages::unpacked("zookeeper").join("libs/*"));
+        command.arg("-cp").arg(packages::unpacked("zookeeper", "3.9.").join("libs/*"));
         command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(self.folder.path().join("zoo.cfg"));
         let mut process = Process::start(&mut command, self.folder.path());
         process.await_ready("ZooKeeper", |_| serves(self.port));

@@ -3,20 +3,64 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use zms_testbed::{Influx, Kafka, KafkaWish, Proxy, ZooKeeper, ZooWish};
+use zms_testbed::{Influx, Kafka, KafkaLine, KafkaWish, Postgres, Proxy, RocketLine, RocketMq, RocketWish, ZooKeeper, ZooWish};
 
 #[test]
-fn every_server_starts_and_comes_back_after_a_kill() {
+fn zookeeper_and_influxdb_come_back_after_a_kill() {
     let mut zookeeper = ZooKeeper::start(ZooWish { tls: true });
     zookeeper.kill();
     zookeeper.restart();
     let mut influx = Influx::start();
     influx.kill();
     influx.restart();
-    let mut kafka = Kafka::start(KafkaWish { brokers: 2, secure: true });
+}
+
+#[test]
+fn postgresql_comes_back_with_its_databases() {
+    let mut postgres = Postgres::start();
+    postgres.create("one", None);
+    postgres.stop();
+    postgres.restart();
+    postgres.create("two", Some("one"));
+    postgres.remove("one");
+    assert!(postgres.url("two").ends_with("/two"));
+}
+
+fn kafka_comes_back(line: KafkaLine) {
+    let mut kafka = Kafka::start(KafkaWish { line, brokers: 2, secure: true });
     kafka.kill(1);
     kafka.restart(1);
     assert_eq!(kafka.plain().split(',').count(), 2);
+}
+
+#[test]
+fn kafka_3_comes_back_after_a_kill() {
+    kafka_comes_back(KafkaLine::V3);
+}
+
+#[test]
+fn kafka_4_comes_back_after_a_kill() {
+    kafka_comes_back(KafkaLine::V4);
+}
+
+/// A name server that was killed knows nothing; the brokers tell it within 30 s, and nobody waits for that here.
+fn rocketmq_comes_back(wish: &RocketWish) {
+    let mut rocketmq = RocketMq::start(wish);
+    rocketmq.kill("broker-a", 0);
+    rocketmq.restart("broker-a", 0);
+    rocketmq.kill_name_server(0);
+    rocketmq.start_name_server(0);
+    assert_eq!(rocketmq.name_servers().len(), wish.name_servers);
+}
+
+#[test]
+fn rocketmq_4_comes_back_after_a_kill() {
+    rocketmq_comes_back(&RocketWish { slaves: true, name_servers: 2, ..RocketWish::one(RocketLine::V4) });
+}
+
+#[test]
+fn rocketmq_5_comes_back_after_a_kill() {
+    rocketmq_comes_back(&RocketWish::one(RocketLine::V5));
 }
 
 #[test]

@@ -45,15 +45,19 @@ pub fn package_folder() -> PathBuf {
     cache.join("packages")
 }
 
-/// The one package of this name; a missing one fails the test with what to run.
-pub fn package(folder: &Path, name: &str) -> PackageRef {
+/// The package of this name whose version begins with one of `lines`, or any if there are none; a missing one fails the test with what to run.
+pub fn package(folder: &Path, name: &str, lines: &[String]) -> PackageRef {
     let manifests = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}; run scripts/packages", folder.display()));
     manifests
         .filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.extension().is_some_and(|e| e == "json")))
         .filter_map(|path| serde_json::from_slice::<Manifest>(&fs::read(path).ok()?).ok())
-        .find(|manifest| manifest.package.name.as_str() == name)
+        .map(|manifest| manifest.package)
+        .find(|package| package.name.as_str() == name && fits(package, lines))
         .unwrap_or_else(|| panic!("no package {name} in {}; run scripts/packages {name}", folder.display()))
-        .package
+}
+
+fn fits(package: &PackageRef, lines: &[String]) -> bool {
+    lines.is_empty() || lines.iter().any(|line| package.version.as_str().starts_with(line))
 }
 
 /// A free port of 127.0.0.1. Somebody may take it before it is used; tests that meet this fail with "in use".
@@ -93,7 +97,7 @@ impl Host {
         let layout = Layout::new(folder.path().join("zms")).unwrap();
         fs::create_dir_all(layout.prefix().join("bin")).unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_zms-agent"), layout.agent_binary()).unwrap();
-        let supervisor = package(&package_folder(), "supervisor");
+        let supervisor = package(&package_folder(), "supervisor", &[]);
         let desired = folder.path().join("wanted.json");
         Self {
             _folder: folder,

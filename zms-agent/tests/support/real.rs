@@ -27,7 +27,11 @@ pub fn service(kind: &Kind, suffix: &str, settings: &[(&str, &str)]) -> Service 
     typed.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     Service {
         name: ServiceName::new(format!("test-{name}")).unwrap(),
-        packages: kind.packages().iter().map(|needed| package(&package_folder(), needed.name.as_str())).collect(),
+        packages: kind
+            .packages()
+            .iter()
+            .map(|needed| package(&package_folder(), needed.name.as_str(), &needed.versions))
+            .collect(),
         settings: typed,
         members: vec![Member {
             instance: InstanceId::new(format!("{name}-{suffix}")).unwrap(),

@@ -25,6 +25,9 @@ pub struct Brokers {
     /// Address → the cluster that a test puts there.
     #[cfg(test)]
     fakes: Arc<Mutex<BTreeMap<String, Arc<zms_drivers::broker::fake::FakeCluster>>>>,
+    /// What a test puts everywhere.
+    #[cfg(test)]
+    every: Arc<Mutex<Option<Arc<dyn ClusterAdmin>>>>,
 }
 
 struct Opened {
@@ -47,11 +50,17 @@ impl Brokers {
             looks: Looks::default(),
             #[cfg(test)]
             fakes: Arc::default(),
+            #[cfg(test)]
+            every: Arc::default(),
         }
     }
 
     /// What can be done with a cluster. Nothing is dialled here, so nobody waits for a cluster that is away.
     pub fn admin(&self, cluster: &Cluster) -> Result<Arc<dyn ClusterAdmin>, BrokerError> {
+        #[cfg(test)]
+        if let Some(every) = lock(&self.every).clone() {
+            return Ok(every);
+        }
         let same = |known: &&Opened| known.addresses == cluster.addresses && known.way == cluster.way;
         if let Some(known) = lock(&self.opened).get(&cluster.id).filter(same) {
             return Ok(known.admin.clone());
@@ -93,6 +102,12 @@ impl Brokers {
             why: format!("its password cannot be opened: {error:?}"),
         })?;
         Ok(Endpoint { client_id: "zms-portal".to_owned(), deadline: DEADLINE, ..endpoint })
+    }
+
+    /// One instead of every cluster's own, also of those that are made later.
+    #[cfg(test)]
+    pub fn with_every(&self, admin: Arc<dyn ClusterAdmin>) {
+        *lock(&self.every) = Some(admin);
     }
 
     /// Another one instead of a cluster's own.

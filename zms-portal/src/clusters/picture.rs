@@ -308,7 +308,7 @@ mod tests {
         let fake = FakeCluster::new("main", 3);
         let name = |text: &str| PhysicalName::new(text).unwrap();
         fake.make_topic(&name("a.b"), 2);
-        fake.ensure_offsets(&name("billing"), &name("a.b"), &OffsetWish::At([(0, 0)].into())).await.unwrap();
+        fake.ensure_offsets(&name("billing"), &name("a.b"), &OffsetWish::At([(0.into(), 0)].into())).await.unwrap();
         let scrape = fake.scraper().scrape().await.unwrap();
         let picture = Picture::read(&scrape);
         assert_eq!((picture.topics[0].partitions, picture.topics[0].kept, picture.topics[0].rate_in), (2, Some(0), None));

@@ -30,7 +30,7 @@ pub enum Tried {
         /// `id host:port` of its brokers.
         brokers: Vec<String>,
         /// The broker that answers for the controller.
-        controller: Option<i32>,
+        controller: Option<String>,
         /// Topics, its own among them.
         topics: usize,
     },
@@ -138,7 +138,7 @@ async fn ask(app: &App, cluster: &Cluster, endpoint: &Endpoint) -> Result<Tried,
     Ok(Tried::Answers {
         cluster_id: view.id,
         brokers: view.brokers.iter().map(broker).collect(),
-        controller: view.controller,
+        controller: view.controller.map(|id| id.to_string()),
         topics: topics.len(),
     })
 }

@@ -51,7 +51,7 @@ async fn create_environment(
 }
 
 /// One environment.
-#[utoipa::path(get, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name")),
+#[utoipa::path(get, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name", example = "dev")),
     responses((status = 200, description = "The environment", body = Environment), (status = 404, description = "There is no such environment")))]
 async fn get_environment(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Environment>> {
     user.require(Role::Viewer)?;
@@ -59,7 +59,7 @@ async fn get_environment(user: User, State(app): State<App>, Path(env): Path<Str
 }
 
 /// Changes title, colour or protection; for operators.
-#[utoipa::path(patch, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name")),
+#[utoipa::path(patch, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name", example = "dev")),
     request_body = EnvironmentChange, responses((status = 200, description = "As it is now", body = Environment),
         (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such environment"),
         (status = 422, description = "Fields are wrong")))]
@@ -75,7 +75,7 @@ async fn change_environment(
 }
 
 /// Where brokers of an environment may be: portal and collectors dial them nowhere else.
-#[utoipa::path(get, path = "/environments/{env}/networks", tag = "environments", params(("env" = String, Path, description = "Its name")),
+#[utoipa::path(get, path = "/environments/{env}/networks", tag = "environments", params(("env" = String, Path, description = "Its name", example = "dev")),
     responses((status = 200, description = "The networks", body = NetworkList), (status = 404, description = "There is no such environment")))]
 async fn get_networks(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<NetworkList>> {
     user.require(Role::Viewer)?;
@@ -84,7 +84,7 @@ async fn get_networks(user: User, State(app): State<App>, Path(env): Path<String
 }
 
 /// Changes where brokers may be; for operators. An empty list means private ranges and loopback.
-#[utoipa::path(put, path = "/environments/{env}/networks", tag = "environments", params(("env" = String, Path, description = "Its name")),
+#[utoipa::path(put, path = "/environments/{env}/networks", tag = "environments", params(("env" = String, Path, description = "Its name", example = "dev")),
     request_body = NetworkList, responses((status = 200, description = "As they are now", body = NetworkList),
         (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such environment"),
         (status = 422, description = "One of them is no network")))]

@@ -21,7 +21,7 @@ pub(super) struct Started {
 }
 
 /// Adopts a cluster that runs already; for operators. Nothing is made on it.
-#[utoipa::path(post, path = "/environments/{env}/clusters", tag = "clusters", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(post, path = "/environments/{env}/clusters", tag = "clusters", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body = NewCluster, responses((status = 201, description = "Adopted", body = ClusterItem),
         (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such environment"),
         (status = 422, description = "Fields are wrong, or the name is taken")))]
@@ -39,7 +39,7 @@ pub(super) async fn adopt_cluster(
 }
 
 /// Dials a cluster as it would be adopted, and says what would be right if it does not answer; for operators.
-#[utoipa::path(post, path = "/environments/{env}/clusters/try", tag = "clusters", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(post, path = "/environments/{env}/clusters/try", tag = "clusters", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body = NewCluster, responses((status = 200, description = "What came of it", body = Tried),
         (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such environment"),
         (status = 422, description = "Fields are wrong; nothing was dialled")))]
@@ -57,7 +57,7 @@ pub(super) async fn try_cluster(
 
 /// Changes how an adopted cluster is reached; for operators.
 #[utoipa::path(patch, path = "/environments/{env}/clusters/{name}", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     request_body = ClusterChange, responses((status = 200, description = "As it is now", body = ClusterItem),
         (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such cluster"),
         (status = 409, description = "ZMS installed it"), (status = 422, description = "Fields are wrong")))]
@@ -75,7 +75,7 @@ pub(super) async fn change_cluster(
 
 /// Lets an adopted cluster go; for operators. Nothing on its brokers is touched.
 #[utoipa::path(delete, path = "/environments/{env}/clusters/{name}", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     responses((status = 202, description = "It goes", body = Started), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such cluster"),
         (status = 409, description = "ZMS installed it, governed topics live there, or another flow holds it")))]
@@ -94,7 +94,7 @@ pub(super) async fn let_go_cluster(
 /// Lets applications find an adopted cluster; for operators. Its node is written, and the topics of statistics are made on it if no other
 /// cluster of the environment has them.
 #[utoipa::path(post, path = "/environments/{env}/clusters/{name}/publish", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     responses((status = 202, description = "It begins", body = Started), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such cluster"), (status = 409, description = "ZMS installed it, or another flow holds it")))]
 pub(super) async fn publish_cluster(
@@ -111,7 +111,7 @@ pub(super) async fn publish_cluster(
 
 /// What a take-over would do, and what cannot be taken over and why. Changes nothing.
 #[utoipa::path(post, path = "/environments/{env}/clusters/{name}/take-over/preview", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     request_body = Choice, responses((status = 200, description = "What fits", body = Preview), (status = 404, description = "There is no such cluster"),
         (status = 503, description = "Nothing is known of the cluster now")))]
 pub(super) async fn preview_take_over(
@@ -128,7 +128,7 @@ pub(super) async fn preview_take_over(
 
 /// Takes topics and groups of a cluster over; for operators. On the brokers nothing changes.
 #[utoipa::path(post, path = "/environments/{env}/clusters/{name}/take-over", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     request_body = Choice, responses((status = 202, description = "It begins", body = Started),
         (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such cluster"),
         (status = 409, description = "Applications do not find the cluster, nothing can be taken over, or another flow holds it"),

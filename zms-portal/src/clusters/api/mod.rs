@@ -66,7 +66,7 @@ struct Clusters {
 }
 
 /// Lists the clusters of an environment.
-#[utoipa::path(get, path = "/environments/{env}/clusters", tag = "clusters", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/clusters", tag = "clusters", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "By name", body = Clusters), (status = 404, description = "There is no such environment")))]
 async fn list_clusters(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Clusters>> {
     user.require(Role::Viewer)?;
@@ -77,7 +77,7 @@ async fn list_clusters(user: User, State(app): State<App>, Path(env): Path<Strin
 
 /// One cluster.
 #[utoipa::path(get, path = "/environments/{env}/clusters/{name}", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     responses((status = 200, description = "The cluster", body = ClusterItem), (status = 404, description = "There is no such cluster")))]
 async fn get_cluster(user: User, State(app): State<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<ClusterItem>> {
     user.require(Role::Viewer)?;
@@ -135,7 +135,7 @@ async fn seen(app: &App, env: &str, name: &str) -> Result<(Cluster, Look, std::s
 
 /// Lists everything that is on a cluster, governed or not: as the collector saw it last, or as one bulk read that is kept for 10 s.
 #[utoipa::path(get, path = "/environments/{env}/clusters/{name}/topics", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     responses((status = 200, description = "By name", body = TopicsOnCluster), (status = 404, description = "There is no such cluster"),
         (status = 503, description = "Nothing is known of it now; the detail says why")))]
 async fn list_physical_topics(
@@ -153,7 +153,7 @@ async fn list_physical_topics(
 /// Lists all consumer groups of a cluster with their lag, governed or not: as the collector saw it last, or as one bulk read that is kept
 /// for 10 s.
 #[utoipa::path(get, path = "/environments/{env}/clusters/{name}/groups", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     responses((status = 200, description = "The worst first", body = GroupsOnCluster), (status = 404, description = "There is no such cluster"),
         (status = 503, description = "Nothing is known of it now; the detail says why")))]
 async fn list_physical_groups(

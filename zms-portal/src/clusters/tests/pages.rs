@@ -19,7 +19,7 @@ async fn stage() -> (Stage, Browser, String) {
     for topic in ["orders", "orders.v1", longest.as_str(), "__consumer_offsets"] {
         stage.brokers.make_topic(&name(topic), 2);
     }
-    let at = |offset| OffsetWish::At([(0, offset)].into());
+    let at = |offset| OffsetWish::At([(0.into(), offset)].into());
     stage.brokers.ensure_offsets(&name("billing"), &name("orders"), &OffsetWish::Earliest).await.unwrap();
     stage.brokers.ensure_offsets(&name("half.done"), &name("orders.v1"), &at(0)).await.unwrap();
     stage.brokers.ensure_offsets(&name("asleep"), &name("orders"), &OffsetWish::At([].into())).await.unwrap();
