@@ -172,7 +172,7 @@ impl Environment {
             tokio::select! {
                 () = lead.keep(&store, self.stop.clone()) => {}
                 () = cluster::follow(store.clone(), tools) => {}
-                () = reports::follow(metadata.clone(), &self.folder, self.board.clone(), self.sink.clone()) => {}
+                () = reports::follow(store.clone(), metadata.clone(), &self.folder, self.board.clone(), self.sink.clone()) => {}
                 () = self.tell(fence) => {}
             }
             self.fence.send_replace(None);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use zms_core::metadata::{ConsumeFrom, Order};
 use zms_core::names::PhysicalName;
+use zms_core::statistics::java::{CONSUMER_TOPIC, PRODUCER_TOPIC, Side};
 use zms_drivers::broker::{BrokerError, TopicWish};
 
 use super::flow::{Command, Effect, Publish};
@@ -17,11 +18,15 @@ use crate::metadata::Wanted;
 /// A cluster that is not ready is looked at again after this, milliseconds.
 const LOOK_AGAIN_MS: i64 = 2000;
 /// Topics of statistics: of the first ZMS's clients, and of ours. A day of them is enough, whoever reads them is seconds behind.
-const STATISTICS: [&str; 3] = ["statistic_topic_producerinfo", "statistic_topic_consumerinfo", zms_core::statistics::TOPIC];
+const STATISTICS: [&str; 3] = [PRODUCER_TOPIC, CONSUMER_TOPIC, zms_core::statistics::TOPIC];
 /// Partitions of each.
 const PARTITIONS: i32 = 3;
-/// The collectors' group on our own.
-const GROUP: &str = "zms_collector";
+/// The collectors' groups on them.
+const GROUPS: [(&str, &str); 3] = [
+    (zms_core::statistics::GROUP, zms_core::statistics::TOPIC),
+    (Side::Producer.group(), PRODUCER_TOPIC),
+    (Side::Consumer.group(), CONSUMER_TOPIC),
+];
 
 /// See the module.
 pub(super) struct Performer(pub App);
@@ -98,14 +103,16 @@ impl Performer {
             let wanted = Wanted::Topic { name: name(topic), cluster: cluster.name.clone() };
             self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
         }
-        let group = Wanted::Group {
-            name: name(GROUP),
-            topic: name(zms_core::statistics::TOPIC),
-            cluster: cluster.name.clone(),
-            from: ConsumeFrom::Latest,
-            broadcast: false,
-        };
-        self.0.metadata.publish(&environment, &group, Order::default()).await?;
+        for (group, topic) in GROUPS {
+            let wanted = Wanted::Group {
+                name: name(group),
+                topic: name(topic),
+                cluster: cluster.name.clone(),
+                from: ConsumeFrom::Latest,
+                broadcast: false,
+            };
+            self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
+        }
         Ok(Command::Prepared)
     }
 }
