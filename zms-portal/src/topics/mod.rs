@@ -6,7 +6,7 @@
 mod api;
 mod look;
 mod store;
-mod users;
+pub(crate) mod users;
 mod web;
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use zms_core::names::TopicName;
 pub use api::api;
 pub use look::{GroupLag, Live, PartitionView, lag_of, live};
 pub use web::pages;
-pub(crate) use web::{group_state_text, state_class, state_text};
+pub(crate) use web::{ClientsPart, group_state_text, state_class, state_text};
 
 use crate::db::{Db, Tx};
 use crate::error::Result;
