@@ -250,6 +250,19 @@ impl MetaStore for ZooKeeper {
         }
     }
 
+    async fn ensure_access(&self, path: &str, access: Access) -> Result<bool, MetaError> {
+        let wanted = rights::list(self.shared.options.access.as_ref(), access);
+        let what = "change the rights of";
+        let has = self.shared.call(&format!("read the rights of {path}"), async |client| client.get_acl(path).await).await?;
+        let (has, stat) = has.map_err(|error| classify(error, what, path))?;
+        if has.len() == wanted.len() && wanted.iter().all(|acl| has.contains(acl)) {
+            return Ok(false);
+        }
+        let set = async |client: zk::Client| client.set_acl(path, &wanted, Some(stat.aversion)).await;
+        let set = self.shared.call(&format!("{what} {path}"), set).await?;
+        set.map(|_stat| true).map_err(|error| classify(error, what, path))
+    }
+
     fn node(&self, path: &str) -> watch::Receiver<Seen> {
         let (sender, receiver) = watch::channel(Seen::NotYet);
         tokio::spawn(follow::node(Arc::clone(&self.shared), path.to_owned(), sender));
