@@ -17,8 +17,11 @@ use sqlx::{Any, AnyPool, Transaction};
 const ACQUIRE: Duration = Duration::from_secs(10);
 
 /// Migrations in their order; one that was released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 2] =
-    [(1, "portal", include_str!("../migrations/0001_portal.sql")), (2, "topics", include_str!("../migrations/0002_topics.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (1, "portal", include_str!("../migrations/0001_portal.sql")),
+    (2, "topics", include_str!("../migrations/0002_topics.sql")),
+    (4, "import", include_str!("../migrations/0004_import.sql")),
+];
 
 /// A transaction of either database.
 pub type Tx = Transaction<'static, Any>;

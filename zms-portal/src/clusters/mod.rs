@@ -28,7 +28,7 @@ use crate::app::{App, new_id};
 use crate::db::{Db, Tx};
 use crate::engine::NewFlow;
 use crate::environments::Environment;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A cluster of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -113,6 +113,33 @@ pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_
     };
     app.engine.start::<flow::Publish>(tx, new).await?;
     Ok(())
+}
+
+/// A cluster that was found in the metadata: applications know it already.
+pub(crate) async fn insert_found(tx: &mut Tx, cluster: &Cluster, now_ms: i64) -> Result<()> {
+    store::insert(tx, cluster, now_ms).await?;
+    store::set_epoch(tx, &cluster.id, cluster.epoch).await
+}
+
+/// The environment's topics of statistics are made where they are missing. Nothing if it has no cluster for them, or they are being made.
+pub(crate) async fn begin_statistics(app: &App, tx: &mut Tx, environment_id: &str, by: &str, now_ms: i64) -> Result<()> {
+    let clusters = store::list(&mut **tx, environment_id).await?;
+    let Some(first) = perform::first(&clusters) else { return Ok(()) };
+    let next = flow::begin_statistics(&first.id, first.name.as_str());
+    let subject = subject(&first.name);
+    let new = NewFlow::<flow::Publish> {
+        environment_id: Some(environment_id),
+        subject: &subject,
+        lock: Some(&subject),
+        state: next.state,
+        effects: next.effects,
+        by,
+        now_ms,
+    };
+    match app.engine.start::<flow::Publish>(tx, new).await {
+        Ok(_) | Err(Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A service that just became healthy.

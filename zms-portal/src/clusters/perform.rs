@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use zms_core::metadata::{ConsumeFrom, Order};
-use zms_core::names::PhysicalName;
+use zms_core::metadata::path::Path;
+use zms_core::metadata::{BrokerKind, ConsumeFrom, Order, TopicNode};
+use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::statistics::java::{CONSUMER_TOPIC, PRODUCER_TOPIC, Side};
 use zms_drivers::broker::{BrokerError, TopicWish};
 
@@ -11,9 +12,10 @@ use super::flow::{Command, Effect, Publish};
 use super::{Cluster, environment_of, store};
 use crate::app::App;
 use crate::engine::{EffectContext, Outcome, Perform};
+use crate::environments::Environment;
 use crate::error::Error;
 use crate::hindrance::Hindrance;
-use crate::metadata::Wanted;
+use crate::metadata::{PublishError, Wanted, unavailable};
 
 /// A cluster that is not ready is looked at again after this, milliseconds.
 const LOOK_AGAIN_MS: i64 = 2000;
@@ -77,37 +79,27 @@ impl Performer {
         Ok(Command::Published)
     }
 
-    /// In the environment's first cluster only: applications find them by name, wherever they are.
+    /// In the environment's first cluster only: applications find them by name, wherever they are. Those that are there stay where they are.
     async fn ensure_statistics(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let clusters = super::list(&self.0.db, &cluster.environment_id).await?;
-        // Ids are ULIDs: the smallest is the oldest.
-        if clusters.iter().map(|cluster| &cluster.id).min() != Some(&cluster.id) {
+        if first(&clusters).map(|first| &first.id) != Some(&cluster.id) {
             return Ok(Command::Prepared);
         }
         let environment = environment_of(&self.0.db, cluster).await?;
-        let admin = self.0.brokers.admin(cluster)?;
-        let brokers = admin.describe().await?.brokers.len();
         let name = |text: &str| PhysicalName::new(text).expect("our own names are names");
         for topic in STATISTICS {
-            let wish = TopicWish {
-                name: name(topic),
-                partitions: PARTITIONS,
-                replicas: i16::try_from(brokers.clamp(1, 3)).unwrap_or(1),
-                config: BTreeMap::from([("retention.ms".to_owned(), "86400000".to_owned())]),
-            };
-            match admin.ensure_topic(&wish).await {
-                // Another layout is as good: they were made by hand, or while the cluster was smaller.
-                Ok(_) | Err(BrokerError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+            if self.home_of(&environment, topic).await?.is_none() {
+                self.ensure_topic(cluster, topic).await?;
+                let wanted = Wanted::Topic { name: name(topic), cluster: cluster.name.clone() };
+                self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
             }
-            let wanted = Wanted::Topic { name: name(topic), cluster: cluster.name.clone() };
-            self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
         }
         for (group, topic) in GROUPS {
+            let home = self.home_of(&environment, topic).await?.unwrap_or_else(|| cluster.name.clone());
             let wanted = Wanted::Group {
                 name: name(group),
                 topic: name(topic),
-                cluster: cluster.name.clone(),
+                cluster: home,
                 from: ConsumeFrom::Latest,
                 broadcast: false,
             };
@@ -115,4 +107,34 @@ impl Performer {
         }
         Ok(Command::Prepared)
     }
+
+    /// Where a topic of statistics is, if it is anywhere.
+    async fn home_of(&self, environment: &Environment, topic: &str) -> Result<Option<ClusterName>, Hindrance> {
+        let store = self.0.metadata.store(&environment.id).await.map_err(unavailable)?;
+        let path = Path::Topic(PhysicalName::new(topic).expect("our own names are names")).to_string();
+        let node = store.get(&path).await.map_err(PublishError::from)?;
+        // One that cannot be read is written by nobody: publishing says so.
+        Ok(node.and_then(|node| TopicNode::parse(&node.data).ok()).map(|node| node.cluster))
+    }
+
+    async fn ensure_topic(&self, cluster: &Cluster, topic: &str) -> Result<(), Hindrance> {
+        let admin = self.0.brokers.admin(cluster)?;
+        let brokers = admin.describe().await?.brokers.len();
+        let wish = TopicWish {
+            name: PhysicalName::new(topic).expect("our own names are names"),
+            partitions: PARTITIONS,
+            replicas: i16::try_from(brokers.clamp(1, 3)).unwrap_or(1),
+            config: BTreeMap::from([("retention.ms".to_owned(), "86400000".to_owned())]),
+        };
+        match admin.ensure_topic(&wish).await {
+            // Another layout is as good: they were made by hand, or while the cluster was smaller.
+            Ok(_) | Err(BrokerError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Where an environment's topics of statistics belong. Ids are ULIDs: the smallest is the oldest.
+pub(super) fn first(clusters: &[Cluster]) -> Option<&Cluster> {
+    clusters.iter().filter(|cluster| cluster.broker == BrokerKind::Kafka).min_by_key(|cluster| &cluster.id)
 }

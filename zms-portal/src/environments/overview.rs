@@ -7,6 +7,7 @@ use crate::access::{Role, User};
 use crate::app::App;
 use crate::error::{Result, Text};
 use crate::hosts::{self, HostRow, HostStatus};
+use crate::metadata::external;
 use crate::services::{self, ServiceStatus, ServiceView};
 use crate::web::links::Link;
 use crate::web::messages::Messages;
@@ -18,6 +19,8 @@ pub(super) struct Glance {
     pub services: Vec<ServiceView>,
     /// Service by purpose.
     pub stores: BTreeMap<String, String>,
+    /// Addresses of the metadata store, if ZMS did not install it.
+    pub external: Option<String>,
 }
 
 impl Glance {
@@ -30,7 +33,8 @@ impl Glance {
         let hosts = hosts.filter(|(_, status)| *status != HostStatus::Revoked).collect();
         let services = services::list(app, &environment, now_ms).await?;
         let stores = services::stores(app, &environment).await?;
-        Ok(Self { environment, hosts, services, stores })
+        let external = external::find(&app.db, &environment.id).await?.map(|external| external.addresses);
+        Ok(Self { environment, hosts, services, stores, external })
     }
 
     pub fn online(&self) -> usize {

@@ -59,3 +59,7 @@ pub(super) async fn update(tx: &mut Tx, environment: &Environment) -> sqlx::Resu
         .await
         .map(drop)
 }
+
+pub(super) async fn set_id(tx: &mut Tx, old: &str, new: &str) -> sqlx::Result<()> {
+    sqlx::query("update environments set id = $1 where id = $2").bind(new).bind(old).execute(&mut **tx).await.map(drop)
+}

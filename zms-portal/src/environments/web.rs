@@ -14,6 +14,7 @@ use crate::access::{Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::{FlowSummary, view};
 use crate::error::{Error, Problem, Result};
+use crate::metadata::rights::{self, Mode};
 use crate::services::{self, PURPOSES};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
@@ -180,6 +181,8 @@ struct OnePage {
     operator: bool,
     part: OnePart,
     choices: Vec<StoreChoice>,
+    /// Rights of metadata are open, for Java clients.
+    legacy: bool,
 }
 
 /// The part that refreshes itself.
@@ -212,7 +215,8 @@ async fn one(chrome: Chrome, user: User, State(app): State<App>) -> Result<Respo
         }
     });
     let operator = user.may(Role::Operator);
-    web::page(OnePage { chrome, operator, part, choices: choices.into() })
+    let legacy = rights::mode(&app.db, &part.glance.environment.id).await? == Mode::Legacy;
+    web::page(OnePage { chrome, operator, part, choices: choices.into(), legacy })
 }
 
 async fn one_part(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {

@@ -83,7 +83,8 @@ async fn all(chrome: Chrome, user: User, Shared(app): Shared<App>, Query(query):
         let mut text = list::csv_row(["name", "cluster", "partitions", "replicas", "rate_in", "owner", "state"]);
         for Row { topic, cluster, rate } in &rows.rows {
             let rate = rate.map(|rate| rate.to_string()).unwrap_or_default();
-            let (partitions, replicas) = (topic.partitions.to_string(), topic.replicas.to_string());
+            let known = |number: i32| if number > 0 { number.to_string() } else { String::new() };
+            let (partitions, replicas) = (known(topic.partitions), known(i32::from(topic.replicas)));
             text.push_str(&list::csv_row([
                 topic.name.as_str(),
                 cluster,
