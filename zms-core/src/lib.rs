@@ -8,7 +8,7 @@
 //! 3. [`host`]: the desired state of a host and what its agent reports.
 //! 4. [`probe`]: when a running process counts as healthy.
 //! 5. [`catalogue`]: what kinds of service there are, and how settings become files and command lines.
-//! 6. [`metadata`]: where topics live, as applications read it from ZooKeeper.
+//! 6. [`networks`]: where brokers may be. [`metadata`]: where topics live, as applications read it from ZooKeeper.
 //! 7. [`collect`]: what collectors hear, and what they tell.
 //! 8. [`statistics`]: what applications say about their sending and consuming.
 //! 9. [`series`]: which figures are kept over time.
@@ -20,6 +20,7 @@ pub mod config;
 pub mod host;
 pub mod metadata;
 pub mod names;
+pub mod networks;
 pub mod package;
 pub mod probe;
 pub mod series;

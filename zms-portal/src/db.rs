@@ -17,9 +17,10 @@ use sqlx::{Any, AnyPool, Transaction};
 const ACQUIRE: Duration = Duration::from_secs(10);
 
 /// Migrations in their order; one that was released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "portal", include_str!("../migrations/0001_portal.sql")),
     (2, "topics", include_str!("../migrations/0002_topics.sql")),
+    (3, "adopt", include_str!("../migrations/0003_adopt.sql")),
     (4, "import", include_str!("../migrations/0004_import.sql")),
 ];
 

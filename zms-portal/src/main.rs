@@ -31,6 +31,13 @@ enum Command {
         #[command(flatten)]
         config: Box<Config>,
     },
+    /// Prints a link with which one more administrator comes in; for the day on which none can sign in any more.
+    InviteAdministrator {
+        /// What to sign in with; a name that nobody has yet.
+        name: String,
+        #[command(flatten)]
+        config: Box<Config>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -80,6 +87,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         match arguments.command {
             Command::Run { config } => serve::run(*config).await,
             Command::SetupCode { config } => serve::setup_code(*config).await,
+            Command::InviteAdministrator { name, config } => serve::invite_administrator(*config, &name).await,
         }
     })
 }

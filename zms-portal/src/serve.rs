@@ -22,6 +22,7 @@ use crate::clusters::Brokers;
 use crate::config::Config;
 use crate::db::Db;
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::hosts::Hub;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
@@ -93,6 +94,20 @@ pub async fn setup_code(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints a link with which an administrator of this name comes in.
+pub async fn invite_administrator(config: Config, name: &str) -> anyhow::Result<()> {
+    let db = Db::open(&config.database_url()?).await?;
+    if !setup::done(&db).await? {
+        anyhow::bail!("there is no administrator yet: `zms-portal setup-code` makes the code for the first one");
+    }
+    let invited = users::invite_administrator(&db, &config.public_url, name, now_ms()).await.map_err(|error| match error {
+        Error::Internal(cause) => anyhow::anyhow!("inviting an administrator: {cause:#}"),
+        _ => anyhow::anyhow!("inviting {name:?}: a name has lower-case letters, digits and . _ - @, and must not be taken"),
+    })?;
+    println!("{}", invited.link);
+    Ok(())
+}
+
 /// Opens everything that requests need.
 pub async fn open(config: Config) -> anyhow::Result<App> {
     create_private(&config.data_dir).with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
@@ -103,7 +118,7 @@ pub async fn open(config: Config) -> anyhow::Result<App> {
     let catalogue = Catalogue::load(config.catalogue.as_deref())?;
     let engine = Engine::new(db.clone());
     let metadata = Metadata::new(db.clone(), vault.clone(), authority.clone());
-    let (hub, brokers, metrics) = (Hub::new(), Brokers::default(), Metrics::default());
+    let (hub, brokers, metrics) = (Hub::new(), Brokers::new(vault.clone()), Metrics::default());
     let app = App::new(Parts { config, db, vault, authority, metadata, brokers, metrics, engine, catalogue, stock, hub });
     services::register(&app);
     clusters::register(&app);

@@ -1,17 +1,22 @@
 //! Clusters: services of brokers, seen as places for topics.
 //!
-//! 1. This file: what a cluster is. 2. `flow`, `perform`: from a service whose brokers run to a node that applications find, and the
+//! 1. This file: what a cluster is; `way`: how it is spoken to; `adopt`: one that ZMS did not install; `tried`: whether it answers.
+//! 2. `flow`, `perform`: from a service whose brokers run to a node that applications find, and the
 //!    environment's topics of statistics. 3. [`Brokers`]: connections for administration. 4. `web` pages, `api` REST, `store` SQL.
 
+mod adopt;
 mod api;
 mod brokers;
 pub mod flow;
+mod let_go;
 mod perform;
 mod store;
 #[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
+mod tried;
+mod way;
 mod web;
 
 use std::sync::Arc;
@@ -20,15 +25,19 @@ use serde::Serialize;
 use zms_core::metadata::BrokerKind;
 use zms_core::names::ClusterName;
 
+pub use adopt::{ClusterChange, NewCluster, adopt, adopt_in, change, publish};
 pub use api::api;
 pub use brokers::Brokers;
+pub use let_go::let_go;
+pub use tried::{Tried, try_out};
+pub use way::{Way, adopted};
 pub use web::pages;
 
 use crate::app::{App, new_id};
 use crate::db::{Db, Tx};
 use crate::engine::NewFlow;
-use crate::environments::Environment;
-use crate::error::{Error, Result};
+use crate::environments::{Actor, Environment};
+use crate::error::{Error, Result, Text};
 
 /// A cluster of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,11 +56,21 @@ pub struct Cluster {
     pub addresses: Vec<String>,
     /// Of its node as we last wrote it; 0: applications do not find it yet.
     pub epoch: u64,
+    /// How its brokers are spoken to.
+    pub way: Way,
+}
+
+impl Cluster {
+    /// ZMS did not install it.
+    pub const fn is_adopted(&self) -> bool {
+        self.service_id.is_none()
+    }
 }
 
 /// Makes the state machine of this slice known to the engine.
 pub fn register(app: &App) {
     app.engine.register::<flow::Publish>(Arc::new(perform::Performer(app.clone())));
+    app.engine.register::<let_go::LetGo>(Arc::new(let_go::Performer(app.clone())));
 }
 
 /// Clusters of an environment, by name.
@@ -98,6 +117,7 @@ pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_
         service_id: Some(service.id.to_owned()),
         addresses: service.addresses.clone(),
         epoch: 0,
+        way: Way::default(),
     };
     store::insert(tx, &cluster, now_ms).await?;
     let next = flow::begin(&cluster.id, cluster.name.as_str(), service.addresses.len());
@@ -115,10 +135,27 @@ pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_
     Ok(())
 }
 
-/// A cluster that was found in the metadata: applications know it already.
-pub(crate) async fn insert_found(tx: &mut Tx, cluster: &Cluster, now_ms: i64) -> Result<()> {
-    store::insert(tx, cluster, now_ms).await?;
-    store::set_epoch(tx, &cluster.id, cluster.epoch).await
+/// Adopts a cluster that was found in the metadata, within `tx`: applications know it already, by a node of this epoch (0: of a first ZMS).
+pub(crate) async fn adopt_found(
+    app: &App,
+    tx: &mut Tx,
+    actor: Actor<'_>,
+    environment: &Environment,
+    (found, epoch): (&NewCluster, u64),
+    now_ms: i64,
+) -> Result<()> {
+    let cluster = adopt_in(app, tx, actor, environment, found, now_ms).await?;
+    store::set_epoch(tx, &cluster.id, epoch.max(1)).await
+}
+
+/// Why a cluster that was found cannot be adopted; `None` if it can.
+pub(crate) async fn unfit(db: &Db, environment_id: &str, found: &[NewCluster]) -> Result<Vec<Option<Text>>> {
+    let networks = crate::environments::networks(db, environment_id).await?.to_string();
+    let judge = |new: &NewCluster| match adopt::check(new, environment_id, &networks, None) {
+        Err(Error::Invalid(problems)) => problems.into_iter().next().map(|problem| problem.text),
+        Ok(_) | Err(_) => None,
+    };
+    Ok(found.iter().map(judge).collect())
 }
 
 /// The environment's topics of statistics are made where they are missing. Nothing if it has no cluster for them, or they are being made.

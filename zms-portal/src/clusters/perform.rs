@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use zms_core::collect::BrokerTls;
 use zms_core::metadata::path::Path;
-use zms_core::metadata::{BrokerKind, ConsumeFrom, Order, TopicNode};
+use zms_core::metadata::{BrokerKind, ConsumeFrom, Order, Security, TopicNode};
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::statistics::java::{CONSUMER_TOPIC, PRODUCER_TOPIC, Side};
 use zms_drivers::broker::{BrokerError, TopicWish};
@@ -20,11 +21,11 @@ use crate::metadata::{PublishError, Wanted, unavailable};
 /// A cluster that is not ready is looked at again after this, milliseconds.
 const LOOK_AGAIN_MS: i64 = 2000;
 /// Topics of statistics: of the first ZMS's clients, and of ours. A day of them is enough, whoever reads them is seconds behind.
-const STATISTICS: [&str; 3] = [PRODUCER_TOPIC, CONSUMER_TOPIC, zms_core::statistics::TOPIC];
+pub(super) const STATISTICS: [&str; 3] = [PRODUCER_TOPIC, CONSUMER_TOPIC, zms_core::statistics::TOPIC];
 /// Partitions of each.
 const PARTITIONS: i32 = 3;
 /// The collectors' groups on them.
-const GROUPS: [(&str, &str); 3] = [
+pub(super) const GROUPS: [(&str, &str); 3] = [
     (zms_core::statistics::GROUP, zms_core::statistics::TOPIC),
     (Side::Producer.group(), PRODUCER_TOPIC),
     (Side::Consumer.group(), CONSUMER_TOPIC),
@@ -70,7 +71,11 @@ impl Performer {
     async fn ensure_node(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let environment = environment_of(&self.0.db, cluster).await?;
         let boot_addr = cluster.addresses.join(",");
-        let wanted = Wanted::Cluster { name: cluster.name.clone(), broker: cluster.broker, boot_addr };
+        let security = cluster.is_adopted().then(|| Security {
+            tls: cluster.way.tls != BrokerTls::Off,
+            sasl: cluster.way.login.as_ref().map(|(mechanism, _)| mechanism.of_kafka().to_owned()),
+        });
+        let wanted = Wanted::Cluster { name: cluster.name.clone(), broker: cluster.broker, boot_addr, security };
         let known = Order { term: 0, epoch: cluster.epoch };
         let order = self.0.metadata.publish(&environment, &wanted, known).await?;
         let mut tx = self.0.db.begin().await?;
@@ -82,20 +87,24 @@ impl Performer {
     /// In the environment's first cluster only: applications find them by name, wherever they are. Those that are there stay where they are.
     async fn ensure_statistics(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let clusters = super::list(&self.0.db, &cluster.environment_id).await?;
+        let environment = environment_of(&self.0.db, cluster).await?;
+        let home = home_of(&self.0, &environment, zms_core::statistics::TOPIC).await?;
+        if home.is_some_and(|home| home != cluster.name && clusters.iter().any(|known| known.name == home)) {
+            return Ok(Command::Prepared);
+        }
         if first(&clusters).map(|first| &first.id) != Some(&cluster.id) {
             return Ok(Command::Prepared);
         }
-        let environment = environment_of(&self.0.db, cluster).await?;
         let name = |text: &str| PhysicalName::new(text).expect("our own names are names");
         for topic in STATISTICS {
-            if self.home_of(&environment, topic).await?.is_none() {
+            if home_of(&self.0, &environment, topic).await?.is_none() {
                 self.ensure_topic(cluster, topic).await?;
                 let wanted = Wanted::Topic { name: name(topic), cluster: cluster.name.clone() };
                 self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
             }
         }
         for (group, topic) in GROUPS {
-            let home = self.home_of(&environment, topic).await?.unwrap_or_else(|| cluster.name.clone());
+            let home = home_of(&self.0, &environment, topic).await?.unwrap_or_else(|| cluster.name.clone());
             let wanted = Wanted::Group {
                 name: name(group),
                 topic: name(topic),
@@ -106,15 +115,6 @@ impl Performer {
             self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
         }
         Ok(Command::Prepared)
-    }
-
-    /// Where a topic of statistics is, if it is anywhere.
-    async fn home_of(&self, environment: &Environment, topic: &str) -> Result<Option<ClusterName>, Hindrance> {
-        let store = self.0.metadata.store(&environment.id).await.map_err(unavailable)?;
-        let path = Path::Topic(PhysicalName::new(topic).expect("our own names are names")).to_string();
-        let node = store.get(&path).await.map_err(PublishError::from)?;
-        // One that cannot be read is written by nobody: publishing says so.
-        Ok(node.and_then(|node| TopicNode::parse(&node.data).ok()).map(|node| node.cluster))
     }
 
     async fn ensure_topic(&self, cluster: &Cluster, topic: &str) -> Result<(), Hindrance> {
@@ -134,7 +134,18 @@ impl Performer {
     }
 }
 
-/// Where an environment's topics of statistics belong. Ids are ULIDs: the smallest is the oldest.
+/// Where a topic of statistics is, if it is anywhere.
+pub(super) async fn home_of(app: &App, environment: &Environment, topic: &str) -> Result<Option<ClusterName>, Hindrance> {
+    let store = app.metadata.store(&environment.id).await.map_err(unavailable)?;
+    let path = Path::Topic(PhysicalName::new(topic).expect("our own names are names")).to_string();
+    let node = store.get(&path).await.map_err(PublishError::from)?;
+    // One that cannot be read is written by nobody: publishing says so.
+    Ok(node.and_then(|node| TopicNode::parse(&node.data).ok()).map(|node| node.cluster))
+}
+
+/// Where an environment's topics of statistics belong: on the oldest of its clusters (ids are ULIDs), if several begin at once. An adopted one
+/// counts from when applications find it.
 pub(super) fn first(clusters: &[Cluster]) -> Option<&Cluster> {
-    clusters.iter().filter(|cluster| cluster.broker == BrokerKind::Kafka).min_by_key(|cluster| &cluster.id)
+    let counts = |known: &&Cluster| known.broker == BrokerKind::Kafka && (!known.is_adopted() || known.epoch > 0);
+    clusters.iter().filter(counts).min_by_key(|cluster| &cluster.id)
 }

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::error::{Result, Text};
 use crate::hosts::{self, HostRow, HostStatus};
 use crate::metadata::external;
+use crate::metrics::Pulse;
 use crate::services::{self, ServiceStatus, ServiceView};
 use crate::web::links::Link;
 use crate::web::messages::Messages;
@@ -21,6 +22,8 @@ pub(super) struct Glance {
     pub stores: BTreeMap<String, String>,
     /// Addresses of the metadata store, if ZMS did not install it.
     pub external: Option<String>,
+    /// What the collector last saw, and how many seconds ago that was; `None` when there is none, or it is silent.
+    pub pulse: Option<(Pulse, i64)>,
 }
 
 impl Glance {
@@ -34,7 +37,9 @@ impl Glance {
         let services = services::list(app, &environment, now_ms).await?;
         let stores = services::stores(app, &environment).await?;
         let external = external::find(&app.db, &environment.id).await?.map(|external| external.addresses);
-        Ok(Self { environment, hosts, services, stores, external })
+        let told = app.metrics.snapshots.fresh(&environment.id, now_ms);
+        let pulse = told.map(|told| (Pulse::of(&told.snapshot), (now_ms - told.at_ms) / 1000));
+        Ok(Self { environment, hosts, services, stores, external, pulse })
     }
 
     pub fn online(&self) -> usize {
@@ -112,6 +117,22 @@ pub(super) fn needs(glances: &[Glance]) -> Vec<Need> {
                     needs.push(Need { text: Text::new(move |m| m.environments_need_start(&place)), link, urgent: false })
                 }
                 ServiceStatus::Healthy | ServiceStatus::Installing | ServiceStatus::Changing | ServiceStatus::Removing => {}
+            }
+        }
+        if let Some((pulse, _)) = &glance.pulse {
+            for (cluster, none, why) in pulse.silent.clone() {
+                let (place, link) = (format!("{env}/{cluster}"), Link::Cluster(env, &cluster).to_string());
+                let text = Text::new(move |m| {
+                    if none { m.environments_need_cluster(&place, &why) } else { m.environments_need_broker(&place, &why) }
+                });
+                needs.push(Need { text, link, urgent: true });
+            }
+            let (offline, under, name) = (pulse.offline, pulse.under_replicated, env.clone());
+            let link = Link::Clusters(env).to_string();
+            if offline > 0 {
+                needs.push(Need { text: Text::new(move |m| m.environments_need_leaders(&name, offline)), link, urgent: true });
+            } else if under > 0 {
+                needs.push(Need { text: Text::new(move |m| m.environments_need_replicas(&name, under)), link, urgent: false });
             }
         }
         let name = env.clone();

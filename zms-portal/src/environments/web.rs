@@ -15,11 +15,12 @@ use crate::app::{App, now_ms};
 use crate::engine::{FlowSummary, view};
 use crate::error::{Error, Problem, Result};
 use crate::metadata::rights::{self, Mode};
+use crate::metrics::Trend;
 use crate::services::{self, PURPOSES};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path};
+use crate::web::{self, Form, Path, thousands};
 
 /// Flows on the page of an environment.
 const RECENT: i64 = 8;
@@ -161,6 +162,25 @@ async fn change(
 fn again(chrome: Chrome, edited: Option<String>, form: EnvironmentForm, problems: &[Problem]) -> Result<Response> {
     let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
     web::page_with(StatusCode::UNPROCESSABLE_ENTITY, FormPage { chrome, edited, form, problems })
+}
+
+/// Where a lag leads to, for people.
+fn trend_text(trend: &Trend, m: &Messages) -> String {
+    match *trend {
+        Trend::Shrinks(seconds) if seconds < 90.0 => m.environments_pulse_shrinks(m.environments_pulse_seconds(whole(seconds))),
+        Trend::Shrinks(seconds) if seconds < 5_400.0 => {
+            m.environments_pulse_shrinks(m.environments_pulse_minutes(whole(seconds / 60.0)))
+        }
+        Trend::Shrinks(seconds) => m.environments_pulse_shrinks(m.environments_pulse_hours(thousands(seconds / 3600.0))),
+        Trend::Grows(rate) => m.environments_pulse_grows(thousands(rate)),
+        Trend::Stays => m.environments_pulse_stays().to_owned(),
+        Trend::Unknown => "–".to_owned(),
+    }
+}
+
+/// Rounded up: what takes half a second is not done in none.
+fn whole(number: f64) -> String {
+    format!("{:.0}", number.ceil())
 }
 
 fn colour_text(colour: &str, m: &Messages) -> &'static str {

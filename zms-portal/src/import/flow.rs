@@ -19,6 +19,8 @@ pub struct Task {
     pub environment: String,
     /// Who answers for what is imported.
     pub by: String,
+    /// From where that was said, for the audit.
+    pub address: String,
     /// Rights of all nodes are written anew at the end: identities were lost with the database.
     pub renew_rights: bool,
 }

@@ -87,7 +87,8 @@ pub async fn begin(app: &App, actor: Actor<'_>, environment: &Environment, now_m
         rights::set_in(&mut tx, &environment.id, mode, now_ms).await?;
     }
     let renew_rights = secure && matches!(found.origin, Origin::Other { .. });
-    let task = Task { environment: environment.id.clone(), by: actor.user.name.clone(), renew_rights };
+    let (by, address) = (actor.user.name.clone(), actor.address.to_owned());
+    let task = Task { environment: environment.id.clone(), by, address, renew_rights };
     let next = flow::begin(task);
     let new = NewFlow::<Import> {
         environment_id: Some(&environment.id),

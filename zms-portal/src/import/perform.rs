@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::flow::{Command, Effect, Import, Part, Task};
 use super::plan::{self, Plan};
+use crate::access::User;
 use crate::app::{App, new_id, now_ms};
 use crate::clusters::{self, Cluster};
 use crate::db::is_taken;
 use crate::engine::{EffectContext, Outcome, Perform};
-use crate::environments::{self, Environment};
+use crate::environments::{self, Actor, Environment};
 use crate::error::Error;
 use crate::groups::{self, Group};
 use crate::hindrance::Hindrance;
@@ -57,26 +58,28 @@ impl Performer {
     async fn ensure_rows(&self, task: &Task, part: Part) -> Result<u64, Hindrance> {
         let (environment, plan) = self.found(task).await?;
         match part {
-            Part::Clusters => self.clusters(&environment, plan).await,
+            Part::Clusters => self.clusters(&environment, plan, task).await,
             Part::Topics => self.topics(&environment, plan, task).await,
             Part::Groups => self.groups(&environment, plan, task).await,
         }
     }
 
-    async fn clusters(&self, environment: &Environment, plan: Plan) -> Result<u64, Hindrance> {
+    async fn clusters(&self, environment: &Environment, plan: Plan, task: &Task) -> Result<u64, Hindrance> {
+        // The role was asked for when it began.
+        let user = User { id: task.by.clone(), name: task.by.clone(), roles: Vec::new(), language: String::new() };
+        let actor = Actor { user: &user, address: &task.address };
         let mut added = 0;
         let mut tx = self.0.db.begin().await?;
-        for found in plan.clusters.into_iter().filter(|found| !found.known) {
-            let cluster = Cluster {
-                id: new_id(),
-                environment_id: environment.id.clone(),
-                name: found.name,
-                broker: found.broker,
-                service_id: None,
-                addresses: found.addresses,
-                epoch: found.epoch,
-            };
-            clusters::insert_found(&mut tx, &cluster, now_ms()).await?;
+        for found in plan.clusters.iter().filter(|found| !found.known) {
+            let adopted = (&found.new_cluster(), found.epoch);
+            let done = clusters::adopt_found(&self.0, &mut tx, actor, environment, adopted, now_ms()).await;
+            done.map_err(|error| match error {
+                Error::Invalid(problems) => {
+                    let why = problems.first().map(|problem| problem.text.say(Messages::ENGLISH)).unwrap_or_default();
+                    Hindrance::Stuck(format!("cluster {}: {why}", found.name))
+                }
+                other => other.into(),
+            })?;
             added += 1;
         }
         tx.commit().await?;

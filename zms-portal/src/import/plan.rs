@@ -9,6 +9,7 @@ use zms_core::names::{ClusterName, GroupName, RESERVED, TopicName};
 
 use super::read::{Raw, Tree, Value, read};
 use crate::app::App;
+use crate::clusters::NewCluster;
 use crate::environments::Environment;
 use crate::error::{Error, Result, Text};
 use crate::web::messages::Messages;
@@ -60,6 +61,8 @@ pub struct FoundCluster {
     pub broker: BrokerKind,
     /// `host:port` each.
     pub addresses: Vec<String>,
+    /// Applications speak TLS to it.
+    pub tls: bool,
     /// Of its node.
     pub epoch: u64,
     /// The portal knows it already.
@@ -151,6 +154,11 @@ pub enum Reason {
     Reserved,
     /// People could not ask for such a name: it stays with its brokers alone.
     Name,
+    /// It is none that can be adopted, for example outside the environment's networks.
+    Unfit {
+        /// Why.
+        why: String,
+    },
     /// The portal knows a topic of this name in another cluster.
     Elsewhere {
         /// The cluster that the portal knows.
@@ -171,6 +179,7 @@ impl Reason {
             Self::UnknownTopic { topic } => m.import_left_topic(topic),
             Self::Reserved => m.import_left_reserved().to_owned(),
             Self::Name => m.import_left_name().to_owned(),
+            Self::Unfit { why } => why.clone(),
             Self::Elsewhere { cluster } => m.import_left_elsewhere(cluster),
         }
     }
@@ -187,6 +196,21 @@ pub(super) struct Known {
     pub topics: BTreeMap<String, String>,
     /// Names of groups.
     pub groups: BTreeSet<String>,
+    /// Clusters that cannot be adopted → why.
+    pub unfit: BTreeMap<String, String>,
+}
+
+impl FoundCluster {
+    /// As it is adopted.
+    pub(super) fn new_cluster(&self) -> NewCluster {
+        NewCluster {
+            name: self.name.to_string(),
+            kind: self.broker.to_string(),
+            addresses: self.addresses.join(","),
+            tls: if self.tls { "system" } else { "off" }.to_owned(),
+            ..NewCluster::default()
+        }
+    }
 }
 
 impl Plan {
@@ -227,12 +251,24 @@ pub(super) async fn of(app: &App, environment: &Environment) -> Result<Plan> {
     let rows = clusters::list(&app.db, &environment.id).await?;
     let name = |id: &str| rows.iter().find(|row| row.id == id).map(|row| row.name.to_string()).unwrap_or_default();
     let topics = topics::list(&app.db, &environment.id).await?;
-    let known = Known {
+    let mut known = Known {
         environment: environment.id.clone(),
         topics: topics.into_iter().map(|topic| (topic.name.to_string(), name(&topic.cluster_id))).collect(),
         groups: groups::list(&app.db, &environment.id).await?.into_iter().map(|group| group.name.to_string()).collect(),
         clusters: rows.iter().map(|row| row.name.to_string()).collect(),
+        unfit: BTreeMap::new(),
     };
+    let found: Vec<NewCluster> = tree
+        .clusters
+        .iter()
+        .filter(|raw| !known.clusters.contains(&raw.name))
+        .filter_map(|raw| Some(cluster(raw, &known).ok()?.new_cluster()))
+        .collect();
+    for (new, why) in found.iter().zip(clusters::unfit(&app.db, &environment.id, &found).await?) {
+        if let Some(why) = why {
+            known.unfit.insert(new.name.clone(), why.say(Messages::ENGLISH));
+        }
+    }
     Ok(sort(tree, &known))
 }
 
@@ -287,8 +323,11 @@ fn cluster(raw: &Raw, known: &Known) -> Result<FoundCluster, Reason> {
     let name = ClusterName::new(raw.name.as_str()).map_err(|_| Reason::Name)?;
     let node = ClusterNode::parse(bytes(raw)?).map_err(unreadable)?;
     let addresses = node.addresses().into_iter().map(str::to_owned).collect();
+    if let Some(why) = known.unfit.get(name.as_str()) {
+        return Err(Reason::Unfit { why: why.clone() });
+    }
     let known = known.clusters.contains(name.as_str());
-    Ok(FoundCluster { name, broker: node.broker, addresses, epoch: node.epoch, known })
+    Ok(FoundCluster { name, broker: node.broker, addresses, tls: node.security.tls, epoch: node.epoch, known })
 }
 
 fn topic(raw: &Raw, clusters: &BTreeSet<String>, known: &Known) -> Result<FoundTopic, Reason> {

@@ -110,6 +110,7 @@ async fn what_the_portal_knows_is_not_new_and_a_topic_that_it_knows_elsewhere_is
         clusters: names(&["k1", "rmq"]),
         topics: BTreeMap::from([("orders".to_owned(), "k1".to_owned()), ("payments".to_owned(), "k1".to_owned())]),
         groups: names(&["billing"]),
+        ..Known::default()
     };
     let plan = sort(read(&*store).await.unwrap(), &known);
     assert!(plan.is_done());
@@ -135,11 +136,15 @@ async fn nothing_is_written_before_a_person_says_so_and_a_second_import_finds_no
     let stage = Stage::set().await;
     let (app, olga) = (&stage.app, user("olga", Role::Operator));
     first(&stage.meta);
+    stage.app.brokers.fake_at("10.0.0.1:9092", &stage.brokers);
     let before = values(&stage.meta);
     let victor = user("victor", Role::Viewer);
     assert!(matches!(look(app, actor(&victor), &stage.environment, now_ms()).await, Err(Error::Forbidden)));
     assert!(matches!(begin(app, actor(&victor), &stage.environment, now_ms()).await, Err(Error::Forbidden)));
+    stage.meta.put("/zms/cluster/far", "bootAddr=8.8.8.8:9092\nbrokerType=kafka\n");
     let plan = look_as(&stage, &olga).await;
+    let far = plan.left.iter().find(|left| left.path == "/zms/cluster/far").unwrap();
+    assert!(matches!(&far.reason, Reason::Unfit { why } if why.contains("8.8.8.8")), "{far:?}");
     assert_eq!((plan.new_clusters(), plan.new_topics(), plan.new_groups()), (2, 2, 1));
     assert_eq!((stage.meta.value("/zms/system"), count(&stage, "topics").await), (None, 0));
 
@@ -201,13 +206,13 @@ async fn topics_of_statistics_stay_where_they_are_and_missing_ones_are_made() {
     let stage = Stage::set().await;
     let olga = user("olga", Role::Operator);
     first(&stage.meta);
+    stage.app.brokers.fake_at("10.0.0.1:9092", &stage.brokers);
     let wish = TopicWish { name: PhysicalName::new("orders").unwrap(), partitions: 6, replicas: 3, config: BTreeMap::new() };
     stage.brokers.ensure_topic(&wish).await.unwrap();
     let flow = begin(&stage.app, actor(&olga), &stage.environment, now_ms()).await.unwrap();
-    until("clusters are known", async || !clusters::list(&stage.app.db, &stage.environment.id).await.unwrap().is_empty()).await;
-    let k1 = clusters::find(&stage.app.db, &stage.environment.id, "k1").await.unwrap();
-    stage.app.brokers.with(&k1, stage.brokers.clone());
     done(&stage, &flow).await;
+    let orders = topics::find(&stage.app.db, &stage.environment.id, "orders").await.unwrap();
+    assert_eq!((orders.partitions, orders.replicas), (6, 3), "as its cluster says");
     until("collectors have their groups", async || !stage.node("/zms/consumergroup/zms_collector_consumerinfo").is_empty()).await;
     assert_eq!(stage.node("/zms/topic/statistic_topic_producerinfo"), "clusterName=rmq\n", "it stays where it is");
     assert!(stage.node("/zms/consumergroup/zms_collector_producerinfo").contains("clusterName=rmq\n"));
@@ -222,6 +227,7 @@ async fn after_the_loss_of_the_database_the_environment_gets_its_id_back() {
     let stage = Stage::set().await;
     let (app, olga) = (&stage.app, user("olga", Role::Operator));
     first(&stage.meta);
+    stage.app.brokers.fake_at("10.0.0.1:9092", &stage.brokers);
     for (path, value) in [
         ("/zms/system/id", ID),
         ("/zms/system/role", r#"{"environment":"dev","role":"active","term":4}"#),

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Mutex;
 use zms_core::host::{InstanceSpec, Port};
-use zms_core::metadata::{BrokerKind, ConsumeFrom, Order};
+use zms_core::metadata::{BrokerKind, ConsumeFrom, Order, Security};
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_drivers::meta::zookeeper::{Identities, Identity, Options, Tls, ZooKeeper, digest};
 use zms_drivers::meta::{MetaError, MetaStore};
@@ -34,7 +34,7 @@ use crate::access::token;
 use crate::app::now_ms;
 use crate::authority::Authority;
 use crate::db::Db;
-use crate::environments::Environment;
+use crate::environments::{self, Environment};
 use crate::error::{Error, Result, Text};
 use crate::secrets::Vault;
 use crate::services;
@@ -91,7 +91,13 @@ pub struct Way {
 #[expect(missing_docs, reason = "the fields are those of the nodes in zms_core::metadata")]
 pub enum Wanted {
     /// A cluster's node.
-    Cluster { name: ClusterName, broker: BrokerKind, boot_addr: String },
+    Cluster {
+        name: ClusterName,
+        broker: BrokerKind,
+        boot_addr: String,
+        /// How applications must speak; `None` leaves what stands there.
+        security: Option<Security>,
+    },
     /// A topic's node.
     Topic { name: PhysicalName, cluster: ClusterName },
     /// A group's node.
@@ -188,6 +194,9 @@ impl Metadata {
             return Ok(opened.clone());
         }
         let mut options = Options { addresses: way.addresses.clone(), ..Options::default() };
+        if way.external {
+            options.networks = Some(environments::networks(&self.0.db, environment_id).await?);
+        }
         if way.secure {
             options.tls = Some(Tls { authority_pem: way.authority.clone() });
             options.identity = Some(self.identity(environment_id, "portal").await?);

@@ -23,6 +23,7 @@ pub fn api() -> OpenApiRouter<App> {
         .routes(routes!(list_users, create_user))
         .routes(routes!(get_user, change_user))
         .routes(routes!(invite_user))
+        .routes(routes!(make_password_link))
         .routes(routes!(accept_invitation))
 }
 
@@ -160,7 +161,21 @@ async fn invite_user(
     Ok((StatusCode::CREATED, Json(super::invite(&app.db, &app.config.public_url, actor, new, now_ms()).await?)))
 }
 
-/// Sets the password of an invited person, and signs in.
+/// Makes a link with which a person sets a new password; for administrators. It is told once; roles stay.
+#[utoipa::path(post, path = "/users/{name}/password-link", tag = "users", params(("name" = String, Path, description = "The user name")),
+    responses((status = 201, description = "Made", body = Invited), (status = 403, description = "Administrators only"),
+        (status = 404, description = "Nobody has this name")))]
+async fn make_password_link(
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json<Invited>)> {
+    let actor = Actor { user: &user, address: &address.0 };
+    Ok((StatusCode::CREATED, Json(super::password_link(&app.db, &app.config.public_url, actor, &name, now_ms()).await?)))
+}
+
+/// Sets the password of an invited person or a new one of somebody who forgot theirs, and signs in.
 #[utoipa::path(post, path = "/invitations/accept", tag = "users", request_body = Acceptance,
     responses((status = 204, description = "Accepted; the cookie __Host-zms is the session"), (status = 422, description = "Invitation or password is not right"),
         (status = 429, description = "Too many tries")))]

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 pub use account::{PasswordChange, change_password, set_language};
 pub use api::api;
 pub use change::{NewUser, UserChange, change, create, find, list};
-pub use invitation::{Acceptance, Invited, NewInvitation, accept, invite};
+pub use invitation::{Acceptance, Invited, NewInvitation, accept, invite, invite_administrator, password_link};
 pub use sign_in::{Credentials, sign_in, sign_out};
 pub use store::{insert, note_sign_in};
 pub use web::{Problems, pages};

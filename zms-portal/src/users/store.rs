@@ -28,7 +28,8 @@ pub(super) struct Before {
 pub(super) struct OpenInvitation {
     pub hash: String,
     pub name: UserName,
-    pub role: Role,
+    /// None: for a new password of somebody who is there.
+    pub role: Option<Role>,
 }
 
 pub(super) async fn credentials(db: &Db, name: &UserName) -> Result<Option<Known>> {
@@ -159,6 +160,12 @@ pub(super) async fn set_password(tx: &mut Tx, id: &str, before: &str, after: &st
     Ok(set.rows_affected() == 1)
 }
 
+/// Gives somebody who may sign in another password, whatever the one before was; `None` if nobody of this name may.
+pub(super) async fn replace_password(tx: &mut Tx, name: &UserName, password: &str) -> sqlx::Result<Option<String>> {
+    let sql = "update users set password = $1 where name = $2 and disabled = 0 returning id";
+    sqlx::query_scalar(sql).bind(password).bind(name.as_str()).fetch_optional(&mut **tx).await
+}
+
 pub(super) async fn set_language(tx: &mut Tx, id: &str, language: &str) -> sqlx::Result<()> {
     sqlx::query("update users set language = $1 where id = $2").bind(language).bind(id).execute(&mut **tx).await.map(drop)
 }
@@ -168,7 +175,7 @@ pub(super) async fn replace_invitation(
     tx: &mut Tx,
     hash: &str,
     name: &UserName,
-    role: Role,
+    role: Option<Role>,
     by: &str,
     now_ms: i64,
     expires_at: i64,
@@ -179,7 +186,7 @@ pub(super) async fn replace_invitation(
     sqlx::query(sql)
         .bind(hash)
         .bind(name.as_str())
-        .bind(role.as_str())
+        .bind(role.map_or("", Role::as_str))
         .bind(by)
         .bind(now_ms)
         .bind(expires_at)
@@ -192,7 +199,8 @@ pub(super) async fn invitation(tx: &mut Tx, hash: String, now_ms: i64) -> Result
     let sql = "select name, role from invitations where token_hash = $1 and used_at is null and expires_at > $2";
     let Some(row) = sqlx::query(sql).bind(&hash).bind(now_ms).fetch_optional(&mut **tx).await? else { return Ok(None) };
     let (name, role) = (row.try_get::<String, _>("name")?, row.try_get::<String, _>("role")?);
-    Ok(match (UserName::parse(&name), role.parse()) {
+    let role = if role.is_empty() { Ok(None) } else { role.parse().map(Some) };
+    Ok(match (UserName::parse(&name), role) {
         (Some(name), Ok(role)) => Some(OpenInvitation { hash, name, role }),
         _ => None,
     })

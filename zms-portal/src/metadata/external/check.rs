@@ -1,7 +1,10 @@
 //! Whether what was typed can be a ZooKeeper.
 
+use std::net::IpAddr;
+
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use zms_core::networks::Networks;
 
 use super::{External, NewExternal};
 use crate::error::{Error, Problem, Result};
@@ -14,13 +17,17 @@ const LONGEST_PEM: usize = 64 << 10;
 const LONGEST_WORD: usize = 100;
 
 /// The same without blanks; `known`: what is kept now, whose password an empty one means.
-pub(super) fn check(mut new: NewExternal, known: Option<&External>) -> Result<NewExternal> {
+pub(super) fn check(mut new: NewExternal, known: Option<&External>, networks: &Networks) -> Result<NewExternal> {
     let mut problems = Vec::new();
     let addresses: Vec<&str> = new.addresses.split([',', ' ', '\n', '\r']).map(str::trim).filter(|one| !one.is_empty()).collect();
     if new.addresses.contains('/') {
         problems.push(Problem::new("addresses", |m| m.metadata_no_chroot().to_owned()));
     } else if addresses.is_empty() || addresses.len() > MOST || !addresses.iter().all(|one| is_address(one)) {
         problems.push(Problem::new("addresses", |m| m.metadata_bad_addresses(MOST)));
+    } else if let Some(outside) = addresses.iter().find(|one| ip(one).is_some_and(|ip| !networks.contain(ip))) {
+        // A name is judged when it is dialled.
+        let (outside, networks) = ((*outside).to_owned(), networks.to_string());
+        problems.push(Problem::new("addresses", move |m| m.metadata_outside(&outside, &networks)));
     }
     new.addresses = addresses.join(",");
     new.authority = new.authority.trim().to_owned();
@@ -54,6 +61,10 @@ fn is_address(text: &str) -> bool {
     host && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
+fn ip(address: &str) -> Option<IpAddr> {
+    address.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok()
+}
+
 /// At least one certificate, and all that stands there can be read.
 fn is_authority(pem: &str) -> bool {
     let mut roots = rustls::RootCertStore::empty();
@@ -67,7 +78,7 @@ mod tests {
     use super::*;
 
     fn fields(new: NewExternal, known: Option<&External>) -> Vec<String> {
-        match check(new, known) {
+        match check(new, known, &Networks::default()) {
             Ok(_) => Vec::new(),
             Err(Error::Invalid(problems)) => problems.into_iter().map(|problem| problem.field).collect(),
             Err(other) => panic!("{other:?}"),
@@ -77,13 +88,29 @@ mod tests {
     #[test]
     fn addresses_are_host_and_port_without_a_path() {
         let of = |addresses: &str| NewExternal { addresses: addresses.to_owned(), ..NewExternal::default() };
-        for good in ["10.0.0.1:2181", "a-b.example:2181, c:2182\nd:1", "[fe80::1]:2181"] {
+        for good in ["10.0.0.1:2181", "a-b.example:2181, c:2182\nd:1", "[fd00::1]:2181"] {
             assert!(fields(of(good), None).is_empty(), "{good}");
         }
-        assert_eq!(check(of(" a:1 ,\r\nb:2"), None).unwrap().addresses, "a:1,b:2");
+        assert_eq!(check(of(" a:1 ,\r\nb:2"), None, &Networks::default()).unwrap().addresses, "a:1,b:2");
         let many = vec!["a:1"; MOST + 1].join(",");
-        for bad in ["", " ", "a", "a:", "a:0", "a:70000", "a:+1", ":1", "a:1/chroot", "a b:1", "user@a:1", "[fe80::1:2181", &many]
-        {
+        for bad in [
+            "",
+            " ",
+            "a",
+            "a:",
+            "a:0",
+            "a:70000",
+            "a:+1",
+            ":1",
+            "a:1/chroot",
+            "a b:1",
+            "user@a:1",
+            "[fd00::1:2181",
+            "8.8.8.8:2181",
+            "169.254.169.254:80",
+            "[fe80::1]:2181",
+            &many,
+        ] {
             assert_eq!(fields(of(bad), None), ["addresses"], "{bad}");
         }
     }

@@ -1,5 +1,6 @@
 //! What is at an address, without writing anything.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,7 +160,10 @@ async fn denied(store: &dyn MetaStore, path: &str, change: impl Fn(&str) -> Chan
 /// Of the first server that says it.
 async fn version(options: &Options) -> Option<String> {
     for address in options.addresses.split(',') {
-        let Ok(stream) = TcpStream::connect(address).await else { continue };
+        let Ok(found) = tokio::net::lookup_host(address).await else { continue };
+        let allowed = |at: &SocketAddr| options.networks.as_ref().is_none_or(|networks| networks.contain(at.ip()));
+        let found: Vec<SocketAddr> = found.filter(allowed).collect();
+        let Ok(stream) = TcpStream::connect(&found[..]).await else { continue };
         let answer = match &options.tls {
             None => srvr(stream).await,
             Some(tls) => {

@@ -18,7 +18,7 @@ pub use look::{Found, Rights, Tree};
 use crate::access::Role;
 use crate::app::App;
 use crate::db::{Db, Tx};
-use crate::environments::{Actor, Environment};
+use crate::environments::{self, Actor, Environment};
 use crate::error::{Error, Result};
 use crate::services;
 
@@ -86,7 +86,8 @@ pub async fn choose(app: &App, actor: Actor<'_>, environment: &Environment, new:
     let target = format!("environment/{}", environment.name);
     actor.require(&app.db, Role::Operator, "environment.metadata_store", &target, now_ms).await?;
     let before = find(&app.db, &environment.id).await?;
-    let new = check::check(new, before.as_ref())?;
+    let networks = environments::networks(&app.db, &environment.id).await?;
+    let new = check::check(new, before.as_ref(), &networks)?;
     let NewExternal { addresses, authority, user, password } = new;
     let after = External { addresses, authority, user, changed_by: actor.user.name.clone(), changed_at: now_ms };
     let mut tx = app.db.begin().await?;
@@ -126,7 +127,8 @@ pub async fn attempt(app: &App, actor: Actor<'_>, environment: &Environment, new
     let target = format!("environment/{}", environment.name);
     actor.require(&app.db, Role::Operator, "environment.metadata_try", &target, now_ms).await?;
     let known = find(&app.db, &environment.id).await?;
-    let new = check::check(new, known.as_ref())?;
+    let networks = environments::networks(&app.db, &environment.id).await?;
+    let new = check::check(new, known.as_ref(), &networks)?;
     let mut tx = app.db.begin().await?;
     actor.record(&mut tx, "environment.metadata_try", &target, json!({ "addresses": new.addresses }), now_ms).await?;
     tx.commit().await?;
@@ -138,6 +140,6 @@ pub async fn attempt(app: &App, actor: Actor<'_>, environment: &Environment, new
         (true, false, true) => Some(app.metadata.identity(&environment.id, "portal").await?),
     };
     let tls = secure.then(|| Tls { authority_pem: new.authority.clone() });
-    let options = Options { addresses: new.addresses.clone(), tls, identity, ..Options::default() };
+    let options = Options { addresses: new.addresses.clone(), tls, identity, networks: Some(networks), ..Options::default() };
     Ok(look::dial(options, &environment.id).await)
 }

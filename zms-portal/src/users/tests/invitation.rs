@@ -69,3 +69,52 @@ async fn a_bad_password_does_not_use_the_invitation_up_and_a_second_invitation_r
     let again = said(invite(&db, URL, acting(&ada), NewInvitation { name: "GRACE".into(), role: Role::Viewer }, NOW).await);
     assert_eq!(again, "name: Somebody has this name already.");
 }
+
+#[tokio::test]
+async fn when_no_administrator_can_sign_in_another_comes_in_from_the_portals_machine() {
+    let (_folder, db) = Db::temporary().await;
+    user(&db, "ada", &[Role::Administrator]).await;
+    let link = invite_administrator(&db, URL, "rescue", NOW).await.unwrap().link;
+    let token = link.split_once('#').unwrap().1.to_owned();
+    let acceptance = Acceptance { token, password: PASSWORD.to_owned() };
+    let session = accept(&db, &throttle(), LIMITS, acceptance, None, ADDRESS, NOW).await.unwrap();
+    let found = session::find(&db, &session, LIMITS, NOW).await.unwrap().unwrap();
+    assert!(found.user.may(Role::Administrator));
+    assert!(matches!(invite_administrator(&db, URL, "ada", NOW).await, Err(Error::Invalid(_))), "an account is never taken over");
+    assert!(matches!(invite_administrator(&db, URL, "a b", NOW).await, Err(Error::Invalid(_))));
+}
+
+#[tokio::test]
+async fn who_forgot_a_password_sets_a_new_one_by_a_link_and_keeps_the_roles() {
+    let (_folder, db) = Db::temporary().await;
+    let ada = user(&db, "ada", &[Role::Administrator]).await;
+    let roles = [Role::Developer, Role::Approver];
+    add_with(&db, "grace", &password::hash(PASSWORD).await.unwrap(), &roles).await;
+    let before = enter(&db, "grace", PASSWORD, None, NOW).await.unwrap();
+    let link = async |name: &str| password_link(&db, URL, acting(&ada), name, NOW).await;
+    let token = link("grace").await.unwrap().link.split_once('#').unwrap().1.to_owned();
+    assert!(who(&db, &before, NOW).await.is_some(), "nothing happens until the link is used");
+    let accepted = async |password: &str| {
+        let acceptance = Acceptance { token: token.clone(), password: password.to_owned() };
+        accept(&db, &throttle(), LIMITS, acceptance, None, ADDRESS, NOW).await
+    };
+    let session = accepted("four unrelated good words").await.unwrap();
+    let found = session::find(&db, &session, LIMITS, NOW).await.unwrap().unwrap();
+    assert_eq!((found.user.name.as_str(), found.user.roles.len()), ("grace", roles.len()));
+    assert!(who(&db, &before, NOW).await.is_none(), "sessions of the old password have ended");
+    assert!(enter(&db, "grace", PASSWORD, None, NOW).await.is_err());
+    assert!(accepted("another four good words").await.is_err(), "it works once");
+    assert!(matches!(link("nobody").await, Err(Error::NotFound)));
+    assert!(matches!(password_link(&db, URL, acting(&found.user), "ada", NOW).await, Err(Error::Forbidden)));
+}
+
+#[tokio::test]
+async fn a_link_for_a_new_password_does_not_open_a_disabled_account() {
+    let (_folder, db) = Db::temporary().await;
+    let ada = user(&db, "ada", &[Role::Administrator]).await;
+    user(&db, "grace", &[Role::Viewer]).await;
+    let token = password_link(&db, URL, acting(&ada), "grace", NOW).await.unwrap().link.split_once('#').unwrap().1.to_owned();
+    change(&db, acting(&ada), "grace", UserChange { disabled: Some(true), ..UserChange::default() }, NOW).await.unwrap();
+    let acceptance = Acceptance { token, password: PASSWORD.to_owned() };
+    assert!(said(accept(&db, &throttle(), LIMITS, acceptance, None, ADDRESS, NOW).await).starts_with("token: "));
+}

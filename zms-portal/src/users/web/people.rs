@@ -140,6 +140,11 @@ pub(super) async fn change(
         }
         "disable" => UserChange { disabled: Some(true), ..UserChange::default() },
         "enable" => UserChange { disabled: Some(false), ..UserChange::default() },
+        "password_link" => {
+            let actor = Actor { user: &user, address: &address.0 };
+            let invited = users::password_link(&app.db, &app.config.public_url, actor, &name, now_ms()).await?;
+            return web::page(InvitedPage { chrome, invited });
+        }
         "end_sessions" => UserChange { end_sessions: true, ..UserChange::default() },
         _ => return Err(Error::invalid("act", |m| m.users_act_unknown().to_owned())),
     };
