@@ -1,3 +1,6 @@
+mod pages;
+mod real;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use zms_core::names::PhysicalName;
