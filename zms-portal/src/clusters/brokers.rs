@@ -8,6 +8,7 @@ use zms_core::metadata::BrokerKind;
 use zms_drivers::broker::{BrokerError, ClusterAdmin, Scraper};
 use zms_drivers::open::{self, Endpoint};
 
+use super::picture::Looks;
 use super::{Cluster, Way, way};
 use crate::secrets::Vault;
 
@@ -19,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Brokers {
     vault: Vault,
     opened: Arc<Mutex<BTreeMap<String, Opened>>>,
+    /// Bulk reads.
+    pub(super) looks: Looks,
     /// Address → the cluster that a test puts there.
     #[cfg(test)]
     fakes: Arc<Mutex<BTreeMap<String, Arc<zms_drivers::broker::fake::FakeCluster>>>>,
@@ -41,6 +44,7 @@ impl Brokers {
         Self {
             vault,
             opened: Arc::default(),
+            looks: Looks::default(),
             #[cfg(test)]
             fakes: Arc::default(),
         }
@@ -80,6 +84,7 @@ impl Brokers {
     /// The connection of a cluster that is not there any more.
     pub(super) fn forget(&self, cluster_id: &str) {
         lock(&self.opened).remove(cluster_id);
+        self.looks.forget(cluster_id);
     }
 
     fn endpoint(&self, cluster: &Cluster) -> Result<Endpoint, BrokerError> {

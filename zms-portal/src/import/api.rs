@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -26,6 +26,15 @@ struct Begun {
     flow: String,
 }
 
+/// A confirmation.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(example = json!({ "confirm": "prod" }))]
+struct Confirmation {
+    /// The environment's name, where it is protected.
+    confirm: String,
+}
+
 /// What stands in the environment's metadata store, and what an import would do; for operators. Nothing is written.
 #[utoipa::path(get, path = "/environments/{env}/import", tag = "environments", params(("env" = String, Path, description = "Name of the environment")),
     responses((status = 200, description = "What was found", body = Plan, example = json!({ "origin": { "is": "first" },
@@ -42,17 +51,18 @@ async fn get_import(user: User, address: Address, State(app): State<App>, Path(e
 
 /// Imports what is there; for operators. Topics and groups get the caller as their owner. Their nodes are not changed.
 #[utoipa::path(post, path = "/environments/{env}/import", tag = "environments", params(("env" = String, Path, description = "Name of the environment")),
-    responses((status = 202, description = "It began", body = Begun), (status = 403, description = "Operators and administrators only"),
+    request_body = Confirmation, responses((status = 202, description = "It began", body = Begun), (status = 403, description = "Operators and administrators only"),
         (status = 409, description = "There is nothing to import, another import runs, or the tree belongs to another environment"),
-        (status = 503, description = "There is no metadata store, or it cannot be read")))]
+        (status = 422, description = "It must be confirmed"), (status = 503, description = "There is no metadata store, or it cannot be read")))]
 async fn begin_import(
     user: User,
     address: Address,
     State(app): State<App>,
     Path(env): Path<String>,
+    Json(said): Json<Confirmation>,
 ) -> Result<(StatusCode, Json<Begun>)> {
     let environment = environments::find_by_name(&app.db, &env).await?;
     let actor = Actor { user: &user, address: &address.0 };
-    let flow = super::begin(&app, actor, &environment, now_ms()).await?;
+    let flow = super::begin(&app, actor, &environment, &said.confirm, now_ms()).await?;
     Ok((StatusCode::ACCEPTED, Json(Begun { flow })))
 }

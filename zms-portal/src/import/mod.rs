@@ -53,15 +53,18 @@ fn target(environment: &Environment) -> String {
     format!("environment/{}", environment.name)
 }
 
-/// Imports what [`look`] finds then; for operators. The flow's id, and the environment's, which becomes the one that the tree has had
+/// Imports what [`look`] finds then; for operators. `confirm`: the environment's name, where it is protected. The flow's id, and the environment's, which becomes the one that the tree has had
 /// before its database was lost.
 ///
 /// # Errors
-/// [`Error::Conflict`] when there is nothing to import, another import runs, or the tree belongs to somebody else.
-pub async fn begin(app: &App, actor: Actor<'_>, environment: &Environment, now_ms: i64) -> Result<String> {
+/// [`Error::Invalid`] at `confirm`; [`Error::Conflict`] when there is nothing to import, another import runs, or the tree belongs to somebody else.
+pub async fn begin(app: &App, actor: Actor<'_>, environment: &Environment, confirm: &str, now_ms: i64) -> Result<String> {
     let found = look(app, actor, environment, now_ms).await?;
     if found.is_done() {
         return Err(Error::conflict(|m| m.import_nothing().to_owned()));
+    }
+    if environment.protected && confirm != environment.name {
+        return Err(Error::invalid("confirm", |m| m.metadata_confirm_protected().to_owned()));
     }
     let secure = app.metadata.is_secure(&environment.id).await?;
     let mut tx = app.db.begin().await?;

@@ -83,10 +83,13 @@ async fn try_metadata_store(
 /// Who may write in the metadata store beside the portal.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "mode": "legacy" }))]
+#[schema(example = json!({ "mode": "legacy", "confirm": "dev" }))]
 struct RightsOfStore {
     /// `secured`: nobody. `legacy`: Java clients of the first ZMS, and with them everybody, make and delete nodes below topics and groups.
     mode: Mode,
+    /// The environment's name: where it is protected, and where Java clients are connected that would be shut out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    confirm: String,
 }
 
 /// A switch that began.
@@ -102,13 +105,13 @@ struct Begun {
 async fn get_metadata_rights(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<RightsOfStore>> {
     user.require(Role::Viewer)?;
     let environment = environments::find_by_name(&app.db, &env).await?;
-    Ok(Json(RightsOfStore { mode: rights::mode(&app.db, &environment.id).await? }))
+    Ok(Json(RightsOfStore { mode: rights::mode(&app.db, &environment.id).await?, confirm: String::new() }))
 }
 
 /// Switches the mode: rights of all nodes are written anew by a flow; for operators.
 #[utoipa::path(put, path = "/environments/{env}/metadata-rights", tag = "environments", params(("env" = String, Path, description = "Name of the environment")),
     request_body = RightsOfStore, responses((status = 202, description = "It began", body = Begun), (status = 403, description = "Operators and administrators only"),
-        (status = 409, description = "Another switch runs, or secured without TLS"), (status = 503, description = "The environment has no metadata store yet")))]
+        (status = 409, description = "Another switch runs, or secured without TLS"), (status = 422, description = "It must be confirmed"), (status = 503, description = "The environment has no metadata store yet")))]
 async fn put_metadata_rights(
     user: User,
     address: Address,
@@ -118,6 +121,6 @@ async fn put_metadata_rights(
 ) -> Result<(StatusCode, Json<Begun>)> {
     let environment = environments::find_by_name(&app.db, &env).await?;
     let actor = Actor { user: &user, address: &address.0 };
-    let flow = rights::switch(&app, actor, &environment, wanted.mode, now_ms()).await?;
+    let flow = rights::switch(&app, actor, &environment, (wanted.mode, &wanted.confirm), now_ms()).await?;
     Ok((StatusCode::ACCEPTED, Json(Begun { flow })))
 }

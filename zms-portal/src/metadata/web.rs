@@ -146,6 +146,8 @@ async fn forget(chrome: Chrome, user: User, address: Address, State(app): State<
 #[derive(Debug, Deserialize)]
 struct SwitchForm {
     mode: Mode,
+    #[serde(default)]
+    confirm: String,
 }
 
 async fn switch(
@@ -155,8 +157,15 @@ async fn switch(
     State(app): State<App>,
     Form(wanted): Form<SwitchForm>,
 ) -> Result<Response> {
-    let environment = chrome.environment.ok_or(Error::NotFound)?;
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let actor = Actor { user: &user, address: &address.0 };
-    let flow = rights::switch(&app, actor, &environment, wanted.mode, now_ms()).await?;
-    Ok(web::see_other(Link::Flow(&flow)))
+    match rights::switch(&app, actor, &environment, (wanted.mode, wanted.confirm.trim()), now_ms()).await {
+        Ok(flow) => Ok(web::see_other(Link::Flow(&flow))),
+        Err(Error::Invalid(problems)) => {
+            let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
+            let page = StorePage::load(&app, chrome, environment, true).await?;
+            web::page_with(StatusCode::UNPROCESSABLE_ENTITY, StorePage { problems, ..page })
+        }
+        Err(error) => Err(error),
+    }
 }

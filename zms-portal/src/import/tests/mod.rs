@@ -143,7 +143,7 @@ async fn nothing_is_written_before_a_person_says_so_and_a_second_import_finds_no
     let before = values(&stage.meta);
     let victor = user("victor", Role::Viewer);
     assert!(matches!(look(app, actor(&victor), &stage.environment, now_ms()).await, Err(Error::Forbidden)));
-    assert!(matches!(begin(app, actor(&victor), &stage.environment, now_ms()).await, Err(Error::Forbidden)));
+    assert!(matches!(begin(app, actor(&victor), &stage.environment, "", now_ms()).await, Err(Error::Forbidden)));
     stage.meta.put("/zms/cluster/far", "bootAddr=8.8.8.8:9092\nbrokerType=kafka\n");
     let plan = look_as(&stage, &olga).await;
     let far = plan.left.iter().find(|left| left.path == "/zms/cluster/far").unwrap();
@@ -151,10 +151,13 @@ async fn nothing_is_written_before_a_person_says_so_and_a_second_import_finds_no
     assert_eq!((plan.new_clusters(), plan.new_topics(), plan.new_groups()), (2, 2, 1));
     assert_eq!((stage.meta.value("/zms/system"), count(&stage, "topics").await), (None, 0));
 
+    let protected = Environment { protected: true, ..stage.environment.clone() };
+    assert!(matches!(begin(app, actor(&olga), &protected, "", now_ms()).await, Err(Error::Invalid(_))));
+
     // ZooKeeper goes away in the middle: it goes on where it was.
-    let flow = begin(app, actor(&olga), &stage.environment, now_ms()).await.unwrap();
+    let flow = begin(app, actor(&olga), &stage.environment, "", now_ms()).await.unwrap();
     stage.meta.cut();
-    let second = begin(app, actor(&olga), &stage.environment, now_ms()).await;
+    let second = begin(app, actor(&olga), &stage.environment, "", now_ms()).await;
     assert!(matches!(second, Err(Error::Unavailable(_) | Error::Conflict(_))), "{second:?}");
     stage.meta.heal();
     done(&stage, &flow).await;
@@ -176,7 +179,7 @@ async fn nothing_is_written_before_a_person_says_so_and_a_second_import_finds_no
     assert_eq!((billing.topics.as_slice(), billing.broadcast, billing.owner.as_str()), (&[orders.id][..], true, "olga"));
 
     assert!(look_as(&stage, &olga).await.is_done());
-    assert!(matches!(begin(app, actor(&olga), &stage.environment, now_ms()).await, Err(Error::Conflict(_))));
+    assert!(matches!(begin(app, actor(&olga), &stage.environment, "", now_ms()).await, Err(Error::Conflict(_))));
     assert_eq!(
         (count(&stage, "clusters").await, count(&stage, "topics").await, count(&stage, "consumer_groups").await),
         (2, 2, 1)
@@ -184,7 +187,7 @@ async fn nothing_is_written_before_a_person_says_so_and_a_second_import_finds_no
 
     // What is new there later is imported later, and unknown keys survive when the portal writes a node.
     stage.meta.put("/zms/topic/later", "#x\nclusterName=k1\nstatisticsLogger=disk\n");
-    let flow = begin(app, actor(&olga), &stage.environment, now_ms()).await.unwrap();
+    let flow = begin(app, actor(&olga), &stage.environment, "", now_ms()).await.unwrap();
     done(&stage, &flow).await;
     assert_eq!(count(&stage, "topics").await, 3);
     let wanted = crate::metadata::Wanted::Topic {
@@ -212,7 +215,7 @@ async fn topics_of_statistics_stay_where_they_are_and_missing_ones_are_made() {
     stage.app.brokers.fake_at("10.0.0.1:9092", &stage.brokers);
     let wish = TopicWish { name: PhysicalName::new("orders").unwrap(), partitions: 6, replicas: 3, config: BTreeMap::new() };
     stage.brokers.ensure_topic(&wish).await.unwrap();
-    let flow = begin(&stage.app, actor(&olga), &stage.environment, now_ms()).await.unwrap();
+    let flow = begin(&stage.app, actor(&olga), &stage.environment, "", now_ms()).await.unwrap();
     done(&stage, &flow).await;
     let orders = topics::find(&stage.app.db, &stage.environment.id, "orders").await.unwrap();
     assert_eq!((orders.partitions, orders.replicas), (6, 3), "as its cluster says");
@@ -240,7 +243,7 @@ async fn after_the_loss_of_the_database_the_environment_gets_its_id_back() {
         stage.meta.put(path, value);
     }
     assert_eq!(look_as(&stage, &olga).await.origin, Origin::Other { id: ID.to_owned() });
-    let none = begin(app, actor(&olga), &stage.environment, now_ms()).await;
+    let none = begin(app, actor(&olga), &stage.environment, "", now_ms()).await;
     assert!(matches!(none, Err(Error::Conflict(_))), "a service of this environment cannot hold it: {none:?}");
     let external = External {
         addresses: "10.0.0.1:2181".to_owned(),
@@ -253,7 +256,7 @@ async fn after_the_loss_of_the_database_the_environment_gets_its_id_back() {
     crate::metadata::external::put_in(&mut tx, &stage.environment.id, &external).await.unwrap();
     tx.commit().await.unwrap();
     app.metadata.with(ID, stage.meta.clone()).await;
-    let flow = begin(app, actor(&olga), &stage.environment, now_ms()).await.unwrap();
+    let flow = begin(app, actor(&olga), &stage.environment, "", now_ms()).await.unwrap();
     done(&stage, &flow).await;
     let environment = crate::environments::find_by_name(&app.db, "dev").await.unwrap();
     assert_eq!(environment.id, ID);
@@ -283,7 +286,7 @@ async fn an_environment_that_holds_something_cannot_become_another() {
     first(&other);
     other.put("/zms/system/id", "01JD8Z3V9Q4M5N6P7R8S9TAVWX");
     app.metadata.with(&stage.environment.id, other).await;
-    let refused = begin(app, actor(&olga), &stage.environment, now_ms()).await;
+    let refused = begin(app, actor(&olga), &stage.environment, "", now_ms()).await;
     assert!(matches!(&refused, Err(Error::Conflict(why)) if format!("{why:?}").contains("new environment")), "{refused:?}");
     assert_eq!(crate::environments::find_by_name(&app.db, "dev").await.unwrap().id, stage.environment.id);
 }

@@ -76,7 +76,7 @@ async fn the_page_of_an_import_says_what_it_found_and_its_button_imports() {
     );
     assert_eq!(olga.page("POST", "/e/dev/import", "en", "").await.0, StatusCode::SEE_OTHER);
     until("everything is known", async || look_as(&stage, &olga.user).await.is_done()).await;
-    let (status, _) = olga.api("POST", "/environments/dev/import", serde_json::Value::Null).await;
+    let (status, _) = olga.api("POST", "/environments/dev/import", serde_json::json!({})).await;
     assert_eq!(status, StatusCode::CONFLICT, "there is nothing more");
     // In red on the environment's page.
     let (_, page) = olga.page("GET", "/e/dev", "en", "").await;
@@ -148,7 +148,7 @@ async fn java_clients_stand_on_the_pages_of_their_topic_and_group_in_both_langua
     first(&stage.meta);
     stage.app.brokers.fake_at("10.0.0.1:9092", &stage.brokers);
     let olga = Browser { stage: &stage, user: user("olga", Role::Operator) };
-    let flow = begin(&stage.app, actor(&olga.user), &stage.environment, now_ms()).await.unwrap();
+    let flow = begin(&stage.app, actor(&olga.user), &stage.environment, "", now_ms()).await.unwrap();
     done(&stage, &flow).await;
     stage.meta.put("/zms/client", "");
     let get = async |path: &str, language: &str| {

@@ -60,7 +60,7 @@ async fn a_first_zmss_tree_goes_over_into_ours_and_its_java_clients_work_until_r
     let ended = async |flow: String| {
         until("it ends", async || app.engine.view(&flow).await.unwrap().status.is_final()).await;
     };
-    ended(begin(app, actor(&olga), &environment, now_ms()).await.unwrap()).await;
+    ended(begin(app, actor(&olga), &environment, "", now_ms()).await.unwrap()).await;
     let collectors = Znode::Group(PhysicalName::new("zms_collector").unwrap()).to_string();
     until("topics of statistics are there", async || java.get(&collectors).await.unwrap().is_some()).await;
     assert_eq!(java.get("/zms/topic/orders").await.unwrap().unwrap(), before, "value, version and transaction are as they were");
@@ -73,7 +73,7 @@ async fn a_first_zmss_tree_goes_over_into_ours_and_its_java_clients_work_until_r
     denied(java.apply(&set(&collectors)).await);
 
     // Old nodes are open until rights are written.
-    ended(rights::switch(app, actor(&olga), &environment, Mode::Legacy, now_ms()).await.unwrap()).await;
+    ended(rights::switch(app, actor(&olga), &environment, (Mode::Legacy, ""), now_ms()).await.unwrap()).await;
     denied(java.apply(&set("/zms/topic/orders")).await);
     denied(java.apply(&set("/zms/cluster/k1")).await);
     drop(presence);
@@ -81,7 +81,7 @@ async fn a_first_zmss_tree_goes_over_into_ours_and_its_java_clients_work_until_r
     let presence = java.ephemeral(child, Vec::new());
     until("it may make its node", async || java.get(child).await.unwrap().is_some()).await;
 
-    ended(rights::switch(app, actor(&olga), &environment, Mode::Secured, now_ms()).await.unwrap()).await;
+    ended(rights::switch(app, actor(&olga), &environment, (Mode::Secured, "old"), now_ms()).await.unwrap()).await;
     for path in ["/zms/topic/orders", "/zms/cluster/k1", "/zms/system/id", "/zms"] {
         assert!(matches!(java.get(path).await, Err(MetaError::Denied { .. })), "{path}");
     }

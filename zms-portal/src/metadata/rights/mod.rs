@@ -5,6 +5,7 @@
 //!    rights of the mode from the moment of the switch on.
 
 pub mod flow;
+mod java;
 mod perform;
 mod store;
 #[cfg(test)]
@@ -99,16 +100,32 @@ pub(crate) async fn begin_renewal(app: &App, tx: &mut Tx, environment_id: &str, 
 }
 
 /// From now on nodes are made with the rights of this mode, and those that are there get them; for operators. The flow's id. Switching to
-/// the mode that is set already looks at every node again.
+/// the mode that is set already looks at every node again. `confirm`: the environment's name, where it is protected, and where Java
+/// clients are connected that would be shut out.
 ///
 /// # Errors
-/// [`Error::Conflict`] while another switch runs, or for `secured` without TLS: there are no identities then.
-pub async fn switch(app: &App, actor: Actor<'_>, environment: &Environment, mode: Mode, now_ms: i64) -> Result<String> {
+/// [`Error::Invalid`] at `confirm`; [`Error::Conflict`] while another switch runs, or for `secured` without TLS: there are no identities then.
+pub async fn switch(
+    app: &App,
+    actor: Actor<'_>,
+    environment: &Environment,
+    (mode, confirm): (Mode, &str),
+    now_ms: i64,
+) -> Result<String> {
     let target = format!("environment/{}", environment.name);
     actor.require(&app.db, Role::Operator, "environment.metadata_rights", &target, now_ms).await?;
     let secure = app.metadata.is_secure(&environment.id).await?;
     if mode == Mode::Secured && !secure {
         return Err(Error::conflict(|m| m.metadata_secured_needs_tls().to_owned()));
+    }
+    if confirm != environment.name {
+        let shut_out = if mode == Mode::Secured { java::connected(app, &environment.id).await? } else { 0 };
+        if shut_out > 0 {
+            return Err(Error::invalid("confirm", move |m| m.metadata_confirm_java(shut_out)));
+        }
+        if environment.protected {
+            return Err(Error::invalid("confirm", |m| m.metadata_confirm_protected().to_owned()));
+        }
     }
     let mut tx = app.db.begin().await?;
     let before = store::mode(&mut *tx, &environment.id).await?;

@@ -45,11 +45,11 @@ async fn a_switch_rewrites_what_is_there_and_what_is_made_later_has_the_mode_too
     assert_eq!(meta.access(node), Some(Access::Read));
     let (operator, viewer) = (user("olga", Role::Operator), user("victor", Role::Viewer));
     let now = crate::app::now_ms();
-    assert!(matches!(switch(app, actor(&viewer), environment, Mode::Legacy, now).await, Err(Error::Forbidden)));
+    assert!(matches!(switch(app, actor(&viewer), environment, (Mode::Legacy, ""), now).await, Err(Error::Forbidden)));
 
     meta.cut();
-    let flow = switch(app, actor(&operator), environment, Mode::Legacy, now).await.unwrap();
-    let second = switch(app, actor(&operator), environment, Mode::Secured, now).await;
+    let flow = switch(app, actor(&operator), environment, (Mode::Legacy, ""), now).await.unwrap();
+    let second = switch(app, actor(&operator), environment, (Mode::Legacy, ""), now).await;
     assert!(matches!(second, Err(Error::Conflict(why)) if format!("{why:?}").contains("olga")), "one at a time");
     until("it says why it waits", async || app.engine.view(&flow).await.unwrap().steps.iter().any(|step| !step.note.is_empty()))
         .await;
@@ -65,8 +65,32 @@ async fn a_switch_rewrites_what_is_there_and_what_is_made_later_has_the_mode_too
     app.metadata.publish(environment, &wanted, zms_core::metadata::Order::default()).await.unwrap();
     assert_eq!(meta.access("/zms/topic/orders"), Some(Access::Legacy));
 
-    let flow = switch(app, actor(&operator), environment, Mode::Secured, now).await.unwrap();
+    let flow = switch(app, actor(&operator), environment, (Mode::Secured, ""), now).await.unwrap();
     until("it is done", async || app.engine.view(&flow).await.unwrap().status.is_final()).await;
     assert_eq!((meta.access(node), meta.access("/zms/topic/orders")), (Some(Access::Read), Some(Access::Read)));
     assert!(meta.get(node).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn nobody_is_shut_out_and_nothing_protected_is_switched_without_the_name_of_the_environment() {
+    let stage = Stage::set().await;
+    stage.published().await;
+    register(&stage.app);
+    let (app, meta, olga) = (&stage.app, &stage.meta, user("olga", Role::Operator));
+    let now = crate::app::now_ms();
+    let protected = Environment { protected: true, ..stage.environment.clone() };
+    let refused = async |environment: &Environment, mode| match switch(app, actor(&olga), environment, (mode, "prod"), now).await
+    {
+        Err(Error::Invalid(problems)) => format!("{:?}", problems[0].text),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(&protected, Mode::Legacy).await.contains("protected"));
+    meta.put("/zms/topic/zms_statistics/10.0.0.9||DEFAULT_PRODUCER||1.0.0||2026-11-21T08:40||7", "");
+    assert!(refused(&stage.environment, Mode::Secured).await.contains("1 Java clients"));
+    meta.cut();
+    let unknown = switch(app, actor(&olga), &stage.environment, (Mode::Secured, ""), now).await;
+    assert!(matches!(unknown, Err(Error::Unavailable(_))), "{unknown:?}");
+    meta.heal();
+    let flow = switch(app, actor(&olga), &protected, (Mode::Secured, "dev"), now).await.unwrap();
+    until("it is done", async || app.engine.view(&flow).await.unwrap().status.is_final()).await;
 }
