@@ -137,7 +137,7 @@ mod tests {
         let made = rollup.add(&topic(2 * STEP, 9.0, 30)).unwrap();
         assert_eq!(made.fields, [("rate_in", Number::Broken(2.0)), ("end", Number::Whole(20))]);
         assert_eq!((made.at_ms, made.tags), (STEP, vec!["c".to_owned(), "t".to_owned()]));
-        let call = |at_ms, p99| Point::new(&ZMS_PRODUCER_SUM, &["c", "t", "a"], at_ms).with("p99_ms", Some(p99));
+        let call = |at_ms, p99| Point::new(&ZMS_PRODUCER_SUM, &["c", "t", "a", "rust"], at_ms).with("p99_ms", Some(p99));
         rollup.add(&call(STEP, 7.0));
         rollup.add(&call(STEP + 1, 2.0));
         assert_eq!(rollup.add(&call(2 * STEP, 1.0)).unwrap().fields, [("p99_ms", Number::Broken(7.0))], "the longest");

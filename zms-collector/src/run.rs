@@ -204,7 +204,7 @@ impl Environment {
             tokio::select! {
                 () = lead.keep(&store, self.stop.clone()) => {}
                 () = cluster::follow(Some(store.clone()), orders.clone(), tools) => {}
-                () = reports::follow(metadata.clone(), &self.folder, self.board.clone(), self.sink.clone()) => {}
+                () = reports::follow(store.clone(), metadata.clone(), &self.folder, self.board.clone(), self.sink.clone()) => {}
                 () = self.tell(fence) => {}
             }
             self.fence.send_replace(None);

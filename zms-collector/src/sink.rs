@@ -337,7 +337,7 @@ mod tests {
     }
 
     fn client(name: &str) -> Point {
-        Point::new(&ZMS_PRODUCER, &["c", "t", "a", name], 1).with("rate", Some(1.0))
+        Point::new(&ZMS_PRODUCER, &["c", "t", "a", name, "rust"], 1).with("rate", Some(1.0))
     }
 
     #[tokio::test]

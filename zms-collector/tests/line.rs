@@ -11,7 +11,7 @@ use std::time::Duration;
 use stage::{HOST, Paper, Stage, until};
 use zms_collector::now_ms;
 use zms_core::collect::{Frame, Frames, HostFigures, Orders, Reach};
-use zms_core::series::{HOST as HOST_FIGURES, KAFKA_TOPIC, ZMS_PRODUCER_SUM};
+use zms_core::series::{HOST as HOST_FIGURES, KAFKA_TOPIC, ZMS_CONSUMER_SUM, ZMS_PRODUCER_SUM};
 use zms_drivers::influx::Aggregate;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,6 +29,20 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
     assert_eq!((snapshot.fence, &snapshot.clusters[0].reach), (1, &Reach::Whole));
     assert_eq!((snapshot.clusters[0].brokers, snapshot.producers[0].application.as_str()), (Some(1), "shop"));
     assert!(snapshot.topics.iter().any(|topic| topic.topic.as_str() == "orders" && topic.partitions == 3));
+
+    // Clients of the first ZMS beside them.
+    stage.java_clients(&shop).await;
+    let snapshot = stage.told("a Java producer and a Java consumer", |snapshot| {
+        let java = |language: &str| language == "java";
+        snapshot.producers.iter().any(|one| java(&one.language)) && snapshot.consumers.iter().any(|one| java(&one.language))
+    });
+    let snapshot = snapshot.await;
+    let java = snapshot.producers.iter().find(|one| one.language == "java").unwrap();
+    assert_eq!((java.topic.as_str(), java.application.as_str(), java.rate), ("orders", "DEFAULT_PRODUCER", Some(38.5)));
+    let java = snapshot.consumers.iter().find(|one| one.language == "java").unwrap();
+    assert_eq!((java.group.as_str(), java.topic.as_str(), java.rate), ("grp_a", "orders", None));
+    assert!(snapshot.producers.iter().any(|one| one.language == "rust"));
+    stage.told("garbage is counted", |snapshot| snapshot.sink.unreadable == 1).await;
 
     // From hosts, each as its certificate says.
     let frame = |at_ms, busy| Frames {
@@ -51,6 +65,8 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
     assert!((cpu.await - 25.0).abs() < 0.1, "500 ms of 2 s");
     let sums = || stage.figure(&ZMS_PRODUCER_SUM, "rate", Aggregate::Max, now - 60_000);
     assert!(until("applications are there", async || sums().await).await > 0.0);
+    let handling = || stage.figure(&ZMS_CONSUMER_SUM, "max_ms", Aggregate::Max, now - 60_000);
+    assert_eq!(until("a Java consumer is there", async || handling().await).await, 22.0);
 
     // Another one waits, and leads when the first is ended.
     let second = stage.collector("second").await;

@@ -150,7 +150,7 @@ name!(
 );
 
 /// Topics and groups that belong to ZMS itself or to the clients of the first ZMS: nobody can ask for them.
-pub const RESERVED: [&str; 18] = [
+pub const RESERVED: [&str; 20] = [
     "statistic_topic_producerinfo",
     "statistic_topic_consumerinfo",
     "statistic_topic_producerinfo_consumer",
@@ -168,6 +168,8 @@ pub const RESERVED: [&str; 18] = [
     "ZMS_ALERT_RULE_REFRESH",
     "zms_statistics",
     "zms_collector",
+    "zms_collector_producerinfo",
+    "zms_collector_consumerinfo",
     "__consumer_offsets",
 ];
 

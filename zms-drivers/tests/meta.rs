@@ -175,6 +175,20 @@ async fn reads_and_writes_all_or_nothing(bench: &dyn Bench) {
     assert_eq!(store.apply(&[]).await.unwrap(), [0_i32; 0]);
 }
 
+async fn rights_are_changed_once_and_only_of_nodes_that_are_there(bench: &dyn Bench) {
+    let store = bench.store();
+    store.apply(&[create("/rights", "1")]).await.unwrap();
+    // Without identities everybody may do everything, whatever is asked for; so only the second time says the same everywhere.
+    store.ensure_access("/rights", Access::Read).await.unwrap();
+    assert_eq!(store.ensure_access("/rights", Access::Read).await, Ok(false));
+    assert_eq!(store.ensure_access("/nobody", Access::Read).await, Err(MetaError::Missing("/nobody".into())));
+    bench.cut();
+    until("the loss is known", async || matches!(*store.link().borrow(), Link::Down(_)).then_some(())).await;
+    assert!(store.ensure_access("/rights", Access::Read).await.unwrap_err().is_passing());
+    bench.heal();
+    until("it is back", async || matches!(*store.link().borrow(), Link::Up(_)).then_some(())).await;
+}
+
 async fn a_node_is_followed_from_its_making_to_its_end(bench: &dyn Bench) {
     let mut node = bench.store().node("/n/x");
     tokio::time::timeout(WAIT, node.wait_for(|seen| *seen == Seen::Absent)).await.unwrap().unwrap();
@@ -258,6 +272,7 @@ async fn run(bench: &dyn Bench) -> usize {
     run!(
         bench,
         reads_and_writes_all_or_nothing,
+        rights_are_changed_once_and_only_of_nodes_that_are_there,
         a_node_is_followed_from_its_making_to_its_end,
         what_changed_during_a_cut_is_seen_after_it,
         an_ephemeral_node_survives_its_session_and_goes_with_its_owner,
@@ -318,6 +333,50 @@ async fn identities_over_tls(server: &ZooKeeper) {
     let refused = link.wait_for(|link| matches!(link, Link::Down(why) if why != "not connected yet"));
     tokio::time::timeout(WAIT, refused).await.expect("a server that nobody vouches for is not used").unwrap();
 
+    legacy_mode(server, &access, &portal).await;
+
     let large = Change::Set { path: "/s".into(), data: vec![0; 1 << 20], version: None };
     assert!(matches!(portal.apply(&[large]).await, Err(MetaError::Large { .. })));
+}
+
+/// Java clients have no identity: in legacy mode one makes and deletes its node below a topic and changes nothing; in secured mode it
+/// can do nothing at all.
+async fn legacy_mode(server: &ZooKeeper, access: &Identities, secured: &Store) {
+    let legacy = Store::start(Options {
+        addresses: server.tls().unwrap(),
+        tls: Some(Tls { authority_pem: server.authority_pem().into() }),
+        identity: Some(Identity { user: "portal".into(), password: "portal password".into() }),
+        access: Some(Identities { world_reads: true, ..access.clone() }),
+        ..options(server)
+    });
+    let java = Store::start(options(server));
+    up(&*legacy).await;
+    up(&*java).await;
+    let make = |path: &str, access| Change::Create { path: path.into(), data: b"v".to_vec(), access };
+    legacy.apply(&[make("/l", Access::Read), make("/l/topic", Access::Legacy)]).await.unwrap();
+    let set = |path: &str| [Change::Set { path: path.into(), data: b"mine".to_vec(), version: None }];
+    let child = "/l/topic/10.0.0.1||DEFAULT_PRODUCER||1.0.0||2026-11-21T08:40:02.558647||32848";
+    let denied = |result: Result<Vec<i32>, MetaError>| assert!(matches!(result, Err(MetaError::Denied { .. })), "{result:?}");
+
+    assert!(java.get("/l").await.unwrap().is_some() && java.get("/l/topic").await.unwrap().is_some());
+    let presence = java.ephemeral(child, Vec::new());
+    until("its node is there", async || legacy.get(child).await.unwrap()).await;
+    drop(presence);
+    until("its node is gone at once", async || legacy.get(child).await.unwrap().is_none().then_some(())).await;
+    denied(java.apply(&set("/l/topic")).await);
+    denied(java.apply(&set("/l")).await);
+    denied(java.apply(&[make("/l/other", Access::Legacy)]).await);
+    assert!(matches!(java.ensure_access("/l/topic", Access::Legacy).await, Err(MetaError::Denied { .. })));
+    assert_eq!(legacy.ensure_access("/l/topic", Access::Legacy).await, Ok(false), "it has these rights");
+
+    assert_eq!(secured.ensure_access("/l/topic", Access::Read).await, Ok(true));
+    assert_eq!(secured.ensure_access("/l", Access::Read).await, Ok(true));
+    assert_eq!(secured.ensure_access("/l", Access::Read).await, Ok(false));
+    for path in ["/l", "/l/topic"] {
+        assert!(matches!(java.get(path).await, Err(MetaError::Denied { .. })), "{path}");
+        denied(java.apply(&set(path)).await);
+    }
+    denied(java.apply(&[make(child, Access::Legacy)]).await);
+    assert_eq!(legacy.ensure_access("/l/topic", Access::Legacy).await, Ok(true), "and back");
+    assert!(java.get("/l/topic").await.unwrap().is_some());
 }

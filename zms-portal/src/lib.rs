@@ -7,7 +7,7 @@
 //! 4. [`web`]: the frame of every page, links, messages in both languages, errors.
 //! 5. The slices, all alike (`mod` use cases · `flow` pure state machine · `store` SQL · `web` pages · `api` REST):
 //!    [`setup`] [`users`] [`environments`] [`hosts`] [`packages`] [`services`] [`clusters`] [`topics`] [`groups`] [`requests`];
-//!    [`metadata`] is what they write for applications, [`metrics`] what collectors see; [`hindrance`] is why an effect waits.
+//!    [`metadata`] is what they write for applications, [`import`] takes it from what is there, [`metrics`] what collectors see; [`hindrance`] is why an effect waits.
 //! 6. [`serve`]: the listeners.
 
 pub mod access;
@@ -23,6 +23,7 @@ pub mod error;
 pub mod groups;
 pub mod hindrance;
 pub mod hosts;
+pub mod import;
 pub mod metadata;
 pub mod metrics;
 pub mod packages;

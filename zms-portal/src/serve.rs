@@ -30,8 +30,8 @@ use crate::packages::Stock;
 use crate::secrets::Vault;
 use crate::services::Catalogue;
 use crate::{
-    audit, clusters, engine, environments, groups, hosts, metadata, metrics, packages, requests, services, setup, topics, users,
-    web,
+    audit, clusters, engine, environments, groups, hosts, import, metadata, metrics, packages, requests, services, setup, topics,
+    users, web,
 };
 
 /// How long requests and effects under way may take at the end.
@@ -123,6 +123,8 @@ pub async fn open(config: Config) -> anyhow::Result<App> {
     services::register(&app);
     clusters::register(&app);
     requests::register(&app);
+    metadata::rights::register(&app);
+    import::register(&app);
     Ok(app)
 }
 
@@ -149,6 +151,7 @@ pub fn ui_router(app: &App) -> Router {
         .merge(groups::api())
         .merge(requests::api())
         .merge(metadata::api())
+        .merge(import::api())
         .merge(metrics::api())
         .merge(engine::api())
         .merge(audit::api())
@@ -165,6 +168,7 @@ pub fn ui_router(app: &App) -> Router {
         .merge(groups::pages())
         .merge(requests::pages())
         .merge(metadata::pages())
+        .merge(import::pages())
         .merge(engine::pages())
         .merge(audit::pages());
     let router = web::layers(app, pages, api, document)

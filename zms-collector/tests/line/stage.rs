@@ -24,6 +24,7 @@ use zms_core::metadata::{BrokerKind, ClusterNode, ConsumeFrom, GroupNode, Order,
 use zms_core::names::{ClusterName, HostId, PhysicalName};
 use zms_core::series::{Measurement, Retention};
 use zms_core::statistics::TOPIC;
+use zms_core::statistics::java::{CONSUMER_TOPIC, PRODUCER_TOPIC, Side};
 use zms_drivers::broker::TopicWish;
 use zms_drivers::influx::{self, Aggregate, Column, Question, Right};
 use zms_drivers::meta::zookeeper::{Options, ZooKeeper as Meta};
@@ -296,6 +297,15 @@ impl Stage {
         zms
     }
 
+    /// What clients of the first ZMS say, by way of somebody who sends anything.
+    pub async fn java_clients(&self, zms: &Zms) {
+        let sample = include_str!("../../../zms-core/tests/golden/java_statistics/producer-kafka.json");
+        zms.send(PRODUCER_TOPIC, Message::new(sample.replace("\"ord_a\"", "\"orders\""))).await.unwrap();
+        zms.send(PRODUCER_TOPIC, Message::new("garbage")).await.unwrap();
+        let sample = include_str!("../../../zms-core/tests/golden/java_statistics/consumer-kafka.json");
+        zms.send(CONSUMER_TOPIC, Message::new(sample)).await.unwrap();
+    }
+
     pub fn influx(&self) -> MutexGuard<'_, Influx> {
         self.influx.lock().unwrap()
     }
@@ -354,16 +364,24 @@ async fn make_environment(zookeeper: &ZooKeeper, kafka: &Kafka) {
         path::Path::Cluster(cluster.clone()).to_string(),
         ClusterNode::new(BrokerKind::Kafka, kafka.plain(), kafka.plain()).to_bytes(),
     ));
-    for topic in ["orders", TOPIC] {
+    for topic in ["orders", TOPIC, PRODUCER_TOPIC, CONSUMER_TOPIC] {
         nodes.push((path::Path::Topic(name(topic)).to_string(), TopicNode::new(cluster.clone(), order).to_bytes()));
     }
-    let group = GroupNode::new(cluster, name(TOPIC), ConsumeFrom::Earliest, order);
-    nodes.push((path::Path::Group(name("zms_collector")).to_string(), group.to_bytes()));
+    for (group, topic) in [
+        ("zms_collector", TOPIC),
+        (Side::Producer.group(), Side::Producer.topic()),
+        (Side::Consumer.group(), Side::Consumer.topic()),
+        // Of an application.
+        ("grp_a", "orders"),
+    ] {
+        let node = GroupNode::new(cluster.clone(), name(topic), ConsumeFrom::Earliest, order);
+        nodes.push((path::Path::Group(name(group)).to_string(), node.to_bytes()));
+    }
     for (path, data) in nodes {
         store.apply(&[Change::Create { path, data, access: Access::Lease }]).await.unwrap();
     }
     let admin = open::admin(BrokerKind::Kafka, &Endpoint::plain("main", kafka.plain().split(','))).unwrap();
-    for topic in ["orders", TOPIC] {
+    for topic in ["orders", TOPIC, PRODUCER_TOPIC, CONSUMER_TOPIC] {
         let wish = TopicWish { name: name(topic), partitions: 3, replicas: 1, config: BTreeMap::new() };
         admin.ensure_topic(&wish).await.unwrap();
     }

@@ -19,10 +19,10 @@ pub struct Snapshot {
     /// A line for each topic of each group.
     #[serde(default)]
     pub groups: Vec<GroupFigures>,
-    /// Who sends, as our SDK says.
+    /// Who sends, as it says itself.
     #[serde(default)]
     pub producers: Vec<ProducerFigures>,
-    /// Who consumes, as our SDK says.
+    /// Who consumes, as it says itself.
     #[serde(default)]
     pub consumers: Vec<ConsumerFigures>,
     /// How it goes with writing figures.
@@ -153,16 +153,19 @@ pub struct ProducerFigures {
     pub topic: PhysicalName,
     /// Application.
     pub application: String,
-    /// Client id (ULID).
+    /// Client id (ULID); of Java clients that of [`java_client`](crate::metadata::java_client).
     pub client: String,
+    /// What it is written in: `rust`, `java`; empty if a collector did not say.
+    #[serde(default)]
+    pub language: String,
     /// Its address.
     pub ip: String,
     /// End of its last report, milliseconds since 1970 by its clock.
     pub at_ms: i64,
-    /// Messages a second.
-    pub rate: f64,
-    /// Failed sends a second.
-    pub failed: f64,
+    /// Messages a second; absent where the client does not say.
+    pub rate: Option<f64>,
+    /// Failed sends a second; absent where the client does not say.
+    pub failed: Option<f64>,
     /// 99th percentile of the time of a send, milliseconds.
     pub p99_ms: Option<f64>,
 }
@@ -176,16 +179,19 @@ pub struct ConsumerFigures {
     pub topic: PhysicalName,
     /// Application.
     pub application: String,
-    /// Client id (ULID).
+    /// Client id (ULID); of Java clients that of [`java_client`](crate::metadata::java_client).
     pub client: String,
+    /// What it is written in: `rust`, `java`; empty if a collector did not say.
+    #[serde(default)]
+    pub language: String,
     /// Its address.
     pub ip: String,
     /// End of its last report, milliseconds since 1970 by its clock.
     pub at_ms: i64,
-    /// Messages a second.
-    pub rate: f64,
-    /// Failures of its handler a second.
-    pub failed: f64,
+    /// Messages a second; absent where the client does not count them.
+    pub rate: Option<f64>,
+    /// Failures of its handler a second; absent where the client does not count them.
+    pub failed: Option<f64>,
     /// 99th percentile of the time of its handler, milliseconds.
     pub p99_ms: Option<f64>,
 }

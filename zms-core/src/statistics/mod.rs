@@ -1,7 +1,8 @@
 //! What applications say about their sending and consuming: one report a process each window, to topic [`TOPIC`], its key the client's
-//! id. Reports are claims: they inform people, they never alone decide anything.
+//! id ([`java`]: what clients of the first ZMS send instead). Reports are claims: they inform people, they never alone decide anything.
 
 mod histogram;
+pub mod java;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ pub use histogram::Histogram;
 
 /// Where reports go.
 pub const TOPIC: &str = "zms_statistics";
+
+/// Collectors read them with this group.
+pub const GROUP: &str = "zms_collector";
 
 /// Longest report that is read, in bytes.
 pub const LONGEST: usize = 1 << 20;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{Change, Link, MetaError, MetaStore, Node, Seen, Tree};
+use super::{Access, Change, Link, MetaError, MetaStore, Node, Seen, Tree};
 
 /// See the module. Clones of the `Arc` are the same store.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct FakeMeta {
 #[derive(Debug, Clone, Default)]
 struct State {
     nodes: BTreeMap<String, Node>,
+    /// Of nodes that were made by this store.
+    access: BTreeMap<String, Access>,
     zxid: i64,
     connections: u64,
     closed: bool,
@@ -86,6 +88,11 @@ impl FakeMeta {
     /// The value of a node, whatever the link.
     pub fn value(&self, path: &str) -> Option<Vec<u8>> {
         self.lock().nodes.get(path).map(|node| node.data.to_vec())
+    }
+
+    /// The rights of a node that this store made or gave rights to, whatever the link.
+    pub fn access(&self, path: &str) -> Option<Access> {
+        self.lock().access.get(path).copied()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -168,7 +175,7 @@ impl State {
     fn apply(&mut self, change: &Change) -> Result<i32, MetaError> {
         match change {
             Change::Check { path, version } => self.expect(path, Some(*version)).map(|()| -1),
-            Change::Create { path, data, .. } => {
+            Change::Create { path, data, access } => {
                 let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
                 if self.nodes.contains_key(path) {
                     return Err(MetaError::Exists(path.clone()));
@@ -177,6 +184,7 @@ impl State {
                     return Err(MetaError::Missing(parent.to_owned()));
                 }
                 self.insert(path.clone(), data, false);
+                self.access.insert(path.clone(), *access);
                 Ok(0)
             }
             Change::Set { path, data, version } => {
@@ -191,6 +199,7 @@ impl State {
                 }
                 self.zxid += 1;
                 self.nodes.remove(path);
+                self.access.remove(path);
                 Ok(-1)
             }
         }
@@ -226,6 +235,15 @@ impl MetaStore for FakeMeta {
         };
         self.tell();
         Ok(versions)
+    }
+
+    async fn ensure_access(&self, path: &str, access: Access) -> Result<bool, MetaError> {
+        self.up()?;
+        let mut state = self.lock();
+        if !state.nodes.contains_key(path) {
+            return Err(MetaError::Missing(path.to_owned()));
+        }
+        Ok(state.access.insert(path.to_owned(), access) != Some(access))
     }
 
     fn node(&self, path: &str) -> watch::Receiver<Seen> {

@@ -117,6 +117,8 @@ pub trait MetaStore: Send + Sync + 'static {
     async fn children(&self, path: &str) -> Result<Option<Vec<String>>, MetaError>;
     /// All or nothing, in one transaction; the versions after it, one a step (0 for a created node, −1 for a deleted one and a check).
     async fn apply(&self, changes: &[Change]) -> Result<Vec<i32>, MetaError>;
+    /// Gives a node these rights if it has others; `false`: it had them. Needs the right to administer it.
+    async fn ensure_access(&self, path: &str, access: Access) -> Result<bool, MetaError>;
 
     /// Follows one node until the receiver is dropped.
     fn node(&self, path: &str) -> watch::Receiver<Seen>;

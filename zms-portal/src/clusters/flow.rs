@@ -90,6 +90,12 @@ pub fn begin(cluster: &str, name: &str, brokers: usize) -> Next<State, Effect> {
     }
 }
 
+/// The last step alone: a cluster that applications know already.
+pub fn begin_statistics(cluster: &str, name: &str) -> Next<State, Effect> {
+    let effect = Effect::EnsureStatistics { cluster: cluster.to_owned(), name: name.to_owned() };
+    Next { state: State::Preparing, effects: vec![effect] }
+}
+
 impl Machine for Publish {
     const KIND: &'static str = "cluster.publish";
     type State = State;

@@ -39,6 +39,9 @@ pub enum Governed {
     },
 }
 
+/// Names on a cluster, each with how it stands.
+pub type Standing<'a> = Vec<(&'a PhysicalName, Governed)>;
+
 impl Governed {
     /// Why it is not governed, for people; `None` where it is or could be.
     pub fn reason(&self, m: &Messages) -> Option<String> {
@@ -126,11 +129,7 @@ impl Register {
     }
 
     /// Topics and groups of a picture, each with how it stands.
-    pub fn of<'a>(
-        &self,
-        cluster: &Cluster,
-        picture: &'a Picture,
-    ) -> (Vec<(&'a PhysicalName, Governed)>, Vec<(&'a PhysicalName, Governed)>) {
+    pub fn of<'a>(&self, cluster: &Cluster, picture: &'a Picture) -> (Standing<'a>, Standing<'a>) {
         let topics = picture.topics.iter().map(|topic| (&topic.name, self.topic(cluster, &topic.name)));
         let free = |topic: &PhysicalName| self.topic(cluster, topic) == Governed::Free;
         let groups = picture.groups.iter().map(|group| {

@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use zms_core::metadata::path::Path;
-use zms_core::metadata::{Order, TopicNode};
+use zms_core::metadata::Order;
 use zms_core::names::PhysicalName;
 
 use super::adopt::{must_be_adopted, target};
-use super::perform::{GROUP, STATISTICS};
+use super::perform::{GROUPS, STATISTICS, home_of};
 use super::way::reference;
 use super::{Cluster, environment_of, store, subject};
 use crate::access::Role;
@@ -171,23 +170,19 @@ impl Performer {
         let environment = environment_of(&self.0.db, cluster).await?;
         let name = |text: &str| PhysicalName::new(text).expect("our own names are names");
         let mut nodes = Vec::new();
-        if statistics_home(&self.0, &environment).await?.as_deref() == Some(cluster.name.as_str()) {
-            nodes.push(Wanted::NoGroup(name(GROUP)));
-            nodes.extend(STATISTICS.map(|topic| Wanted::NoTopic(name(topic))));
+        let mut topics = Vec::new();
+        for topic in STATISTICS {
+            // Those of a first ZMS may be elsewhere.
+            if home_of(&self.0, &environment, topic).await?.as_ref() == Some(&cluster.name) {
+                topics.push(topic);
+            }
         }
+        nodes.extend(GROUPS.iter().filter(|(_, topic)| topics.contains(topic)).map(|(group, _)| Wanted::NoGroup(name(group))));
+        nodes.extend(topics.iter().map(|topic| Wanted::NoTopic(name(topic))));
         nodes.push(Wanted::NoCluster(cluster.name.clone()));
         for wanted in &nodes {
             self.0.metadata.publish(&environment, wanted, Order::default()).await?;
         }
         Ok(())
     }
-}
-
-/// The cluster that the topics of statistics are on, as the metadata says; `None` if there are none.
-pub(super) async fn statistics_home(app: &App, environment: &Environment) -> Result<Option<String>, Hindrance> {
-    let topic = PhysicalName::new(zms_core::statistics::TOPIC).expect("our own name is a name");
-    let store = app.metadata.store(&environment.id).await?;
-    let path = Path::Topic(topic).to_string();
-    let node = store.get(&path).await.map_err(crate::metadata::PublishError::from)?;
-    Ok(node.and_then(|node| TopicNode::parse(&node.data).ok()).map(|node| node.cluster.to_string()))
 }

@@ -43,8 +43,8 @@ pub use web::pages;
 use crate::app::{App, new_id};
 use crate::db::{Db, Tx};
 use crate::engine::NewFlow;
-use crate::environments::Environment;
-use crate::error::Result;
+use crate::environments::{Actor, Environment};
+use crate::error::{Error, Result, Text};
 
 /// A cluster of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -141,6 +141,50 @@ pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_
     };
     app.engine.start::<flow::Publish>(tx, new).await?;
     Ok(())
+}
+
+/// Adopts a cluster that was found in the metadata, within `tx`: applications know it already, by a node of this epoch (0: of a first ZMS).
+pub(crate) async fn adopt_found(
+    app: &App,
+    tx: &mut Tx,
+    actor: Actor<'_>,
+    environment: &Environment,
+    (found, epoch): (&NewCluster, u64),
+    now_ms: i64,
+) -> Result<()> {
+    let cluster = adopt_in(app, tx, actor, environment, found, now_ms).await?;
+    store::set_epoch(tx, &cluster.id, epoch.max(1)).await
+}
+
+/// Why a cluster that was found cannot be adopted; `None` if it can.
+pub(crate) async fn unfit(db: &Db, environment_id: &str, found: &[NewCluster]) -> Result<Vec<Option<Text>>> {
+    let networks = crate::environments::networks(db, environment_id).await?.to_string();
+    let judge = |new: &NewCluster| match adopt::check(new, environment_id, &networks, None) {
+        Err(Error::Invalid(problems)) => problems.into_iter().next().map(|problem| problem.text),
+        Ok(_) | Err(_) => None,
+    };
+    Ok(found.iter().map(judge).collect())
+}
+
+/// The environment's topics of statistics are made where they are missing. Nothing if it has no cluster for them, or they are being made.
+pub(crate) async fn begin_statistics(app: &App, tx: &mut Tx, environment_id: &str, by: &str, now_ms: i64) -> Result<()> {
+    let clusters = store::list(&mut **tx, environment_id).await?;
+    let Some(first) = perform::first(&clusters) else { return Ok(()) };
+    let next = flow::begin_statistics(&first.id, first.name.as_str());
+    let subject = subject(&first.name);
+    let new = NewFlow::<flow::Publish> {
+        environment_id: Some(environment_id),
+        subject: &subject,
+        lock: Some(&subject),
+        state: next.state,
+        effects: next.effects,
+        by,
+        now_ms,
+    };
+    match app.engine.start::<flow::Publish>(tx, new).await {
+        Ok(_) | Err(Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A service that just became healthy.

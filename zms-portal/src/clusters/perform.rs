@@ -3,27 +3,33 @@
 use std::collections::BTreeMap;
 
 use zms_core::collect::BrokerTls;
-use zms_core::metadata::{ConsumeFrom, Order, Security};
-use zms_core::names::PhysicalName;
+use zms_core::metadata::path::Path;
+use zms_core::metadata::{BrokerKind, ConsumeFrom, Order, Security, TopicNode};
+use zms_core::names::{ClusterName, PhysicalName};
+use zms_core::statistics::java::{CONSUMER_TOPIC, PRODUCER_TOPIC, Side};
 use zms_drivers::broker::{BrokerError, TopicWish};
 
 use super::flow::{Command, Effect, Publish};
 use super::{Cluster, environment_of, store};
 use crate::app::App;
 use crate::engine::{EffectContext, Outcome, Perform};
+use crate::environments::Environment;
 use crate::error::Error;
 use crate::hindrance::Hindrance;
-use crate::metadata::Wanted;
+use crate::metadata::{PublishError, Wanted, unavailable};
 
 /// A cluster that is not ready is looked at again after this, milliseconds.
 const LOOK_AGAIN_MS: i64 = 2000;
 /// Topics of statistics: of the first ZMS's clients, and of ours. A day of them is enough, whoever reads them is seconds behind.
-pub(super) const STATISTICS: [&str; 3] =
-    ["statistic_topic_producerinfo", "statistic_topic_consumerinfo", zms_core::statistics::TOPIC];
+pub(super) const STATISTICS: [&str; 3] = [PRODUCER_TOPIC, CONSUMER_TOPIC, zms_core::statistics::TOPIC];
 /// Partitions of each.
 const PARTITIONS: i32 = 3;
-/// The collectors' group on our own.
-pub(super) const GROUP: &str = "zms_collector";
+/// The collectors' groups on them.
+pub(super) const GROUPS: [(&str, &str); 3] = [
+    (zms_core::statistics::GROUP, zms_core::statistics::TOPIC),
+    (Side::Producer.group(), PRODUCER_TOPIC),
+    (Side::Consumer.group(), CONSUMER_TOPIC),
+];
 
 /// See the module.
 pub(super) struct Performer(pub App);
@@ -78,45 +84,68 @@ impl Performer {
         Ok(Command::Published)
     }
 
-    /// In the environment's first cluster only: applications find them by name, wherever they are.
+    /// In the environment's first cluster only: applications find them by name, wherever they are. Those that are there stay where they are.
     async fn ensure_statistics(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let clusters = super::list(&self.0.db, &cluster.environment_id).await?;
         let environment = environment_of(&self.0.db, cluster).await?;
-        let home = super::let_go::statistics_home(&self.0, &environment).await?;
-        if home.is_some_and(|home| home != cluster.name.as_str() && clusters.iter().any(|known| known.name.as_str() == home)) {
+        let home = home_of(&self.0, &environment, zms_core::statistics::TOPIC).await?;
+        if home.is_some_and(|home| home != cluster.name && clusters.iter().any(|known| known.name == home)) {
             return Ok(Command::Prepared);
         }
-        // Of several that begin at once: the oldest (ids are ULIDs). An adopted one counts from when applications find it.
-        let counts = |known: &&Cluster| !known.is_adopted() || known.epoch > 0;
-        if clusters.iter().filter(counts).map(|known| &known.id).min() != Some(&cluster.id) {
+        if first(&clusters).map(|first| &first.id) != Some(&cluster.id) {
             return Ok(Command::Prepared);
         }
-        let admin = self.0.brokers.admin(cluster)?;
-        let brokers = admin.describe().await?.brokers.len();
         let name = |text: &str| PhysicalName::new(text).expect("our own names are names");
         for topic in STATISTICS {
-            let wish = TopicWish {
-                name: name(topic),
-                partitions: PARTITIONS,
-                replicas: i16::try_from(brokers.clamp(1, 3)).unwrap_or(1),
-                config: BTreeMap::from([("retention.ms".to_owned(), "86400000".to_owned())]),
-            };
-            match admin.ensure_topic(&wish).await {
-                // Another layout is as good: they were made by hand, or while the cluster was smaller.
-                Ok(_) | Err(BrokerError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+            if home_of(&self.0, &environment, topic).await?.is_none() {
+                self.ensure_topic(cluster, topic).await?;
+                let wanted = Wanted::Topic { name: name(topic), cluster: cluster.name.clone() };
+                self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
             }
-            let wanted = Wanted::Topic { name: name(topic), cluster: cluster.name.clone() };
+        }
+        for (group, topic) in GROUPS {
+            let home = home_of(&self.0, &environment, topic).await?.unwrap_or_else(|| cluster.name.clone());
+            let wanted = Wanted::Group {
+                name: name(group),
+                topic: name(topic),
+                cluster: home,
+                from: ConsumeFrom::Latest,
+                broadcast: false,
+            };
             self.0.metadata.publish(&environment, &wanted, Order::default()).await?;
         }
-        let group = Wanted::Group {
-            name: name(GROUP),
-            topic: name(zms_core::statistics::TOPIC),
-            cluster: cluster.name.clone(),
-            from: ConsumeFrom::Latest,
-            broadcast: false,
-        };
-        self.0.metadata.publish(&environment, &group, Order::default()).await?;
         Ok(Command::Prepared)
     }
+
+    async fn ensure_topic(&self, cluster: &Cluster, topic: &str) -> Result<(), Hindrance> {
+        let admin = self.0.brokers.admin(cluster)?;
+        let brokers = admin.describe().await?.brokers.len();
+        let wish = TopicWish {
+            name: PhysicalName::new(topic).expect("our own names are names"),
+            partitions: PARTITIONS,
+            replicas: i16::try_from(brokers.clamp(1, 3)).unwrap_or(1),
+            config: BTreeMap::from([("retention.ms".to_owned(), "86400000".to_owned())]),
+        };
+        match admin.ensure_topic(&wish).await {
+            // Another layout is as good: they were made by hand, or while the cluster was smaller.
+            Ok(_) | Err(BrokerError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Where a topic of statistics is, if it is anywhere.
+pub(super) async fn home_of(app: &App, environment: &Environment, topic: &str) -> Result<Option<ClusterName>, Hindrance> {
+    let store = app.metadata.store(&environment.id).await.map_err(unavailable)?;
+    let path = Path::Topic(PhysicalName::new(topic).expect("our own names are names")).to_string();
+    let node = store.get(&path).await.map_err(PublishError::from)?;
+    // One that cannot be read is written by nobody: publishing says so.
+    Ok(node.and_then(|node| TopicNode::parse(&node.data).ok()).map(|node| node.cluster))
+}
+
+/// Where an environment's topics of statistics belong: on the oldest of its clusters (ids are ULIDs), if several begin at once. An adopted one
+/// counts from when applications find it.
+pub(super) fn first(clusters: &[Cluster]) -> Option<&Cluster> {
+    let counts = |known: &&Cluster| known.broker == BrokerKind::Kafka && (!known.is_adopted() || known.epoch > 0);
+    clusters.iter().filter(counts).min_by_key(|cluster| &cluster.id)
 }

@@ -176,16 +176,19 @@ pub struct Look {
 #[derive(Clone, Default)]
 pub(super) struct Looks(Arc<Mutex<BTreeMap<String, Arc<Slot>>>>);
 
+/// When it was read, and what came of it.
+type Seen = (Instant, Result<Arc<Picture>, String>);
+
 struct Slot {
     /// How the cluster was reached; another way means another slot.
     cluster: Cluster,
     /// Held while it is being read: all who look wait for the same answer.
     scraper: Arc<tokio::sync::Mutex<Option<Box<dyn Scraper>>>>,
-    last: Arc<Mutex<Option<(Instant, Result<Arc<Picture>, String>)>>>,
+    last: Arc<Mutex<Option<Seen>>>,
 }
 
 impl Slot {
-    fn last(&self) -> Option<(Instant, Result<Arc<Picture>, String>)> {
+    fn last(&self) -> Option<Seen> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

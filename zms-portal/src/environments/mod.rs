@@ -23,7 +23,7 @@ pub use web::pages;
 
 use crate::access::Role;
 use crate::app::new_id;
-use crate::db::{Db, is_taken};
+use crate::db::{Db, Tx, is_taken};
 use crate::error::{Error, Problem, Result};
 
 /// A place with its own hosts and services: dev, test, a production room …
@@ -93,6 +93,19 @@ pub async fn find_by_name(db: &Db, name: &str) -> Result<Environment> {
 /// An environment by its id; [`Error::NotFound`] when there is none.
 pub(crate) async fn by_id(db: &Db, id: &str) -> Result<Environment> {
     store::by_id(db.read(), id).await
+}
+
+/// Gives an environment that nothing belongs to yet another id, within `tx`: the one that its metadata tree has had before the database was
+/// lost.
+///
+/// # Errors
+/// [`Error::Conflict`] if something belongs to it, or another environment has that id.
+pub(crate) async fn take_id(tx: &mut Tx, old: &str, new: &str) -> Result<()> {
+    store::set_id(tx, old, new).await.map_err(|error| match error.as_database_error() {
+        Some(refused) if refused.is_unique_violation() => Error::conflict(|m| m.environments_id_taken().to_owned()),
+        Some(refused) if refused.is_foreign_key_violation() => Error::conflict(|m| m.environments_not_empty().to_owned()),
+        _ => error.into(),
+    })
 }
 
 /// Makes an environment; for operators and administrators.

@@ -7,6 +7,7 @@ use crate::access::{Role, User};
 use crate::app::App;
 use crate::error::{Result, Text};
 use crate::hosts::{self, HostRow, HostStatus};
+use crate::metadata::external;
 use crate::metrics::Pulse;
 use crate::services::{self, ServiceStatus, ServiceView};
 use crate::web::links::Link;
@@ -19,6 +20,8 @@ pub(super) struct Glance {
     pub services: Vec<ServiceView>,
     /// Service by purpose.
     pub stores: BTreeMap<String, String>,
+    /// Addresses of the metadata store, if ZMS did not install it.
+    pub external: Option<String>,
     /// What the collector last saw, and how many seconds ago that was; `None` when there is none, or it is silent.
     pub pulse: Option<(Pulse, i64)>,
 }
@@ -33,9 +36,10 @@ impl Glance {
         let hosts = hosts.filter(|(_, status)| *status != HostStatus::Revoked).collect();
         let services = services::list(app, &environment, now_ms).await?;
         let stores = services::stores(app, &environment).await?;
+        let external = external::find(&app.db, &environment.id).await?.map(|external| external.addresses);
         let told = app.metrics.snapshots.fresh(&environment.id, now_ms);
         let pulse = told.map(|told| (Pulse::of(&told.snapshot), (now_ms - told.at_ms) / 1000));
-        Ok(Self { environment, hosts, services, stores, pulse })
+        Ok(Self { environment, hosts, services, stores, external, pulse })
     }
 
     pub fn online(&self) -> usize {

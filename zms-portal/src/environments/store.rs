@@ -60,6 +60,10 @@ pub(super) async fn update(tx: &mut Tx, environment: &Environment) -> sqlx::Resu
         .map(drop)
 }
 
+pub(super) async fn set_id(tx: &mut Tx, old: &str, new: &str) -> sqlx::Result<()> {
+    sqlx::query("update environments set id = $1 where id = $2").bind(new).bind(old).execute(&mut **tx).await.map(drop)
+}
+
 pub(super) async fn networks(db: &Db, id: &str) -> Result<String> {
     let sql = "select networks from environments where id = $1";
     Ok(sqlx::query(sql).bind(id).fetch_one(db.read()).await?.try_get("networks")?)

@@ -14,6 +14,7 @@ use crate::access::{Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::{FlowSummary, view};
 use crate::error::{Error, Problem, Result};
+use crate::metadata::rights::{self, Mode};
 use crate::metrics::Trend;
 use crate::services::{self, PURPOSES};
 use crate::web::chrome::Chrome;
@@ -201,6 +202,8 @@ struct OnePage {
     operator: bool,
     part: OnePart,
     choices: Vec<StoreChoice>,
+    /// Rights of metadata are open, for Java clients.
+    legacy: bool,
     /// Where its brokers may be.
     networks: String,
 }
@@ -235,8 +238,9 @@ async fn one(chrome: Chrome, user: User, State(app): State<App>) -> Result<Respo
         }
     });
     let operator = user.may(Role::Operator);
+    let legacy = rights::mode(&app.db, &part.glance.environment.id).await? == Mode::Legacy;
     let networks = super::networks(&app.db, &part.glance.environment.id).await?.to_string();
-    web::page(OnePage { chrome, operator, part, choices: choices.into(), networks })
+    web::page(OnePage { chrome, operator, part, choices: choices.into(), legacy, networks })
 }
 
 async fn one_part(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {

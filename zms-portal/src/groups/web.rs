@@ -13,19 +13,25 @@ use super::Group;
 use crate::access::{Role, User};
 use crate::app::{App, now_ms};
 use crate::clusters;
+use crate::environments::Environment;
 use crate::error::{Error, Result};
 use crate::metrics::{Chart, ChartView, RangeQuery};
-use crate::topics::{self, GroupLag, Topic, group_state_text, state_class, state_text};
+use crate::topics::users::About;
+use crate::topics::{self, ClientsPart, GroupLag, Topic, group_state_text, state_class, state_text};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::list::{self, List, ListQuery};
+use crate::web::messages::Messages;
 use crate::web::{self, Path, Query};
 
 const SORTED_BY: [&str; 5] = ["name", "topic", "lag", "owner", "state"];
 
 /// Pages.
 pub fn pages() -> Router<App> {
-    Router::new().route("/e/{env}/groups", get(all)).route("/e/{env}/groups/{name}", get(one))
+    Router::new()
+        .route("/e/{env}/groups", get(all))
+        .route("/e/{env}/groups/{name}", get(one))
+        .route("/e/{env}/groups/{name}/clients/part", get(clients_part))
 }
 
 struct Row {
@@ -92,6 +98,7 @@ struct OnePage {
     env: String,
     group: Group,
     on: Vec<On>,
+    clients: ClientsPart,
     charts: Vec<ChartView>,
 }
 
@@ -123,5 +130,25 @@ async fn one(
         ChartView::new(chrome.m, (&environment.name, &chrome.path), &query.range, &shown, &subject)
     });
     let charts = charts.collect();
-    web::page(OnePage { env: environment.name, chrome, group, on, charts })
+    let clients = clients_of(&app, &environment, &group, chrome.m).await;
+    web::page(OnePage { env: environment.name, chrome, group, on, clients, charts })
+}
+
+/// Who consumes with a group.
+async fn clients_of(app: &App, environment: &Environment, group: &Group, m: Messages) -> ClientsPart {
+    let about = About { topic: None, groups: vec![group.name.as_str()] };
+    let address = format!("{}/clients/part", Link::Group(&environment.name, group.name.as_str()));
+    ClientsPart::load(app, &environment.id, &about, address, m).await
+}
+
+async fn clients_part(
+    chrome: Chrome,
+    user: User,
+    State(app): State<App>,
+    Path((_, name)): Path<(String, String)>,
+) -> Result<Response> {
+    user.require(Role::Viewer)?;
+    let environment = chrome.environment.ok_or(Error::NotFound)?;
+    let group = super::find(&app.db, &environment.id, &name).await?;
+    web::page(clients_of(&app, &environment, &group, chrome.m).await)
 }

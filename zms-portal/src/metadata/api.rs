@@ -1,96 +1,126 @@
-//! How applications are let in: a file with the address of the metadata and an identity that may read it.
+//! The metadata store over REST.
 
-use askama::Template;
-use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use serde_json::json;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Metadata;
+use super::external::{self, External, Found, NewExternal};
+use super::rights::{self, Mode};
 use crate::access::{Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{self, Actor, Environment};
-use crate::error::{Error, Result, Text};
-use crate::web::chrome::Chrome;
-use crate::web::links::Link;
-use crate::web::{self, Path};
+use crate::environments::{self, Actor};
+use crate::error::{Error, Result};
+use crate::web::{Json, Path};
 
-/// Operations for applications.
+/// Operations on metadata.
 pub fn api() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(make_client_file))
+    OpenApiRouter::new()
+        .merge(super::client_file::api())
+        .routes(routes!(get_metadata_store, put_metadata_store, delete_metadata_store))
+        .routes(routes!(try_metadata_store))
+        .routes(routes!(get_metadata_rights, put_metadata_rights))
 }
 
-/// Pages.
-pub fn pages() -> Router<App> {
-    Router::new().route("/e/{env}/client-file", get(page).post(download))
-}
-
-/// Makes the file with which an application finds its topics; for developers and operators. It is audited.
-#[utoipa::path(post, path = "/environments/{env}/client-file", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
-    responses((status = 200, description = "The file (TOML); keep it with mode 0600", content_type = "application/toml", body = String),
-        (status = 403, description = "Developers, operators and administrators only"), (status = 503, description = "The environment has no metadata store yet")))]
-async fn make_client_file(user: User, address: Address, State(app): State<App>, Path(env): Path<String>) -> Result<Response> {
+/// The ZooKeeper that ZMS did not install and that holds an environment's metadata. Its password is never shown.
+#[utoipa::path(get, path = "/environments/{env}/metadata-store", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
+    responses((status = 200, description = "The store", body = External), (status = 404, description = "The environment has none: its metadata is in a service, or nowhere")))]
+async fn get_metadata_store(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<External>> {
+    user.require(Role::Viewer)?;
     let environment = environments::find_by_name(&app.db, &env).await?;
-    answer(&app, Actor { user: &user, address: &address.0 }, &environment).await
+    Ok(Json(external::find(&app.db, &environment.id).await?.ok_or(Error::NotFound)?))
 }
 
-#[derive(Template)]
-#[template(path = "environments/client_file.html")]
-struct ClientFilePage {
-    chrome: Chrome,
-    env: String,
-    way: Option<super::Way>,
+/// Takes a ZooKeeper that ZMS did not install as the environment's metadata store, instead of a service; for operators. Nothing is written there.
+#[utoipa::path(put, path = "/environments/{env}/metadata-store", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
+    request_body = NewExternal, responses((status = 200, description = "As it is now", body = External), (status = 403, description = "Operators and administrators only"),
+        (status = 422, description = "Fields are wrong")))]
+async fn put_metadata_store(
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Path(env): Path<String>,
+    Json(new): Json<NewExternal>,
+) -> Result<Json<External>> {
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    let actor = Actor { user: &user, address: &address.0 };
+    Ok(Json(external::choose(&app, actor, &environment, new, now_ms()).await?))
 }
 
-async fn page(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {
-    may(&user)?;
-    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
-    let way = app.metadata.way(&environment.id).await?;
-    web::page(ClientFilePage { chrome, env: environment.name, way })
+/// Forgets it; for operators. Nothing is deleted there.
+#[utoipa::path(delete, path = "/environments/{env}/metadata-store", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
+    responses((status = 204, description = "Forgotten"), (status = 403, description = "Operators and administrators only"), (status = 404, description = "There was none")))]
+async fn delete_metadata_store(
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Path(env): Path<String>,
+) -> Result<StatusCode> {
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    external::forget(&app, Actor { user: &user, address: &address.0 }, &environment, now_ms()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-async fn download(chrome: Chrome, user: User, address: Address, State(app): State<App>) -> Result<Response> {
-    let environment = chrome.environment.ok_or(Error::NotFound)?;
-    answer(&app, Actor { user: &user, address: &address.0 }, &environment).await
+/// Looks what is at these addresses, without keeping or writing anything; for operators. A server that does not answer is no error: `problem` says so.
+#[utoipa::path(post, path = "/environments/{env}/metadata-store/try", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
+    request_body = NewExternal, responses((status = 200, description = "What was found", body = Found,
+        example = json!({ "reachable": true, "problem": null, "version": "3.9.5", "tree": { "is": "first", "topics": 12, "groups": 7 }, "rights": { "may": "write" } })),
+        (status = 403, description = "Operators and administrators only"), (status = 422, description = "Fields are wrong")))]
+async fn try_metadata_store(
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Path(env): Path<String>,
+    Json(new): Json<NewExternal>,
+) -> Result<Json<Found>> {
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    let actor = Actor { user: &user, address: &address.0 };
+    Ok(Json(external::attempt(&app, actor, &environment, new, now_ms()).await?))
 }
 
-fn may(user: &User) -> Result<()> {
-    if user.may(Role::Developer) || user.may(Role::Operator) { Ok(()) } else { Err(Error::Forbidden) }
+/// Who may write in the metadata store beside the portal.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "mode": "legacy", "confirm": "dev" }))]
+struct RightsOfStore {
+    /// `secured`: nobody. `legacy`: Java clients of the first ZMS, and with them everybody, make and delete nodes below topics and groups.
+    mode: Mode,
+    /// The environment's name: where it is protected, and where Java clients are connected that would be shut out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    confirm: String,
 }
 
-async fn answer(app: &App, actor: Actor<'_>, environment: &Environment) -> Result<Response> {
-    let target = format!("environment/{}", environment.name);
-    if may(actor.user).is_err() {
-        // Says so in the audit too.
-        actor.require(&app.db, Role::Developer, "environment.client_file", &target, now_ms()).await?;
-    }
-    let text = client_file(&app.metadata, environment, app.authority.ca_pem()).await?;
-    let mut tx = app.db.begin().await?;
-    actor.record(&mut tx, "environment.client_file", &target, json!({}), now_ms()).await?;
-    tx.commit().await?;
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/toml"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"zms-client.toml\""));
-    Ok((StatusCode::OK, headers, text).into_response())
+/// A switch that began.
+#[derive(Debug, Serialize, ToSchema)]
+struct Begun {
+    /// Id of its flow.
+    flow: String,
 }
 
-/// The text of the file; its keys are those that the SDK reads.
-async fn client_file(metadata: &Metadata, environment: &Environment, authority: &str) -> Result<String> {
-    let way =
-        metadata.way(&environment.id).await?.ok_or_else(|| Error::Unavailable(Text::new(|m| m.metadata_none().to_owned())))?;
-    let mut table = toml::Table::new();
-    table.insert("environment".to_owned(), environment.id.clone().into());
-    table.insert("zookeeper".to_owned(), way.addresses.into());
-    if way.secure {
-        let identity = metadata.identity(&environment.id, "sdk").await?;
-        table.insert("authority".to_owned(), authority.into());
-        table.insert("user".to_owned(), identity.user.into());
-        table.insert("password".to_owned(), identity.password.into());
-    }
-    toml::to_string(&table).map_err(|error| anyhow::Error::new(error).into())
+/// The mode of an environment's rights.
+#[utoipa::path(get, path = "/environments/{env}/metadata-rights", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
+    responses((status = 200, description = "The mode", body = RightsOfStore)))]
+async fn get_metadata_rights(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<RightsOfStore>> {
+    user.require(Role::Viewer)?;
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    Ok(Json(RightsOfStore { mode: rights::mode(&app.db, &environment.id).await?, confirm: String::new() }))
+}
+
+/// Switches the mode: rights of all nodes are written anew by a flow; for operators.
+#[utoipa::path(put, path = "/environments/{env}/metadata-rights", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
+    request_body = RightsOfStore, responses((status = 202, description = "It began", body = Begun), (status = 403, description = "Operators and administrators only"),
+        (status = 409, description = "Another switch runs, or secured without TLS"), (status = 422, description = "It must be confirmed"), (status = 503, description = "The environment has no metadata store yet")))]
+async fn put_metadata_rights(
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Path(env): Path<String>,
+    Json(wanted): Json<RightsOfStore>,
+) -> Result<(StatusCode, Json<Begun>)> {
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    let actor = Actor { user: &user, address: &address.0 };
+    let flow = rights::switch(&app, actor, &environment, (wanted.mode, &wanted.confirm), now_ms()).await?;
+    Ok((StatusCode::ACCEPTED, Json(Begun { flow })))
 }

@@ -3,12 +3,13 @@
 use zms_core::metadata::path::Path;
 use zms_core::metadata::system::{Role, SystemRole};
 use zms_core::metadata::{ClusterNode, GroupNode, NodeError, Order, TopicNode};
-use zms_drivers::meta::{Access, Change, MetaStore, Node};
+use zms_drivers::meta::{Change, MetaStore, Node};
 
+use super::rights::Mode;
 use super::{PublishError, Wanted};
 
 /// Reads, decides, writes.
-pub(super) async fn publish(store: &dyn MetaStore, wanted: &Wanted, known: Order) -> Result<Order, PublishError> {
+pub(super) async fn publish(store: &dyn MetaStore, wanted: &Wanted, known: Order, mode: Mode) -> Result<Order, PublishError> {
     let path = wanted.path().to_string();
     let role_path = Path::SystemRole.to_string();
     let role = store.get(&role_path).await?.ok_or_else(|| PublishError::Refused(format!("{role_path} is missing")))?;
@@ -25,7 +26,7 @@ pub(super) async fn publish(store: &dyn MetaStore, wanted: &Wanted, known: Order
         return Ok(order);
     };
     let change = match (data, before) {
-        (Some(data), None) => Change::Create { path: path.clone(), data, access: Access::Read },
+        (Some(data), None) => Change::Create { access: mode.access(&path), path: path.clone(), data },
         (Some(data), Some(node)) => Change::Set { path: path.clone(), data, version: Some(node.version) },
         (None, Some(node)) => Change::Delete { path: path.clone(), version: Some(node.version) },
         (None, None) => return Ok(order),

@@ -15,8 +15,8 @@ fn text(store: &FakeMeta, path: &str) -> String {
 }
 
 async fn publish(store: &FakeMeta, wanted: &Wanted, known: Order) -> Result<Order, PublishError> {
-    tree::prepare(store, &environment()).await?;
-    node::publish(store, wanted, known).await
+    tree::prepare(store, &environment(), Mode::Secured).await?;
+    node::publish(store, wanted, known, Mode::Secured).await
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_first_topic_makes_the_tree_and_a_second_write_of_the_same_changes_not
 #[tokio::test]
 async fn keys_of_others_survive_and_the_order_is_above_both_sides() {
     let store = FakeMeta::new();
-    tree::prepare(&*store, &environment()).await.unwrap();
+    tree::prepare(&*store, &environment(), Mode::Secured).await.unwrap();
     store.put("/zms/topic/orders", "statisticsLogger=disk\nclusterName=old\nepoch=9\nterm=2\n");
     let order = publish(&store, &topic("new"), Order { term: 1, epoch: 30 }).await.unwrap();
     assert_eq!(order, Order { term: 2, epoch: 10 });
@@ -73,7 +73,7 @@ async fn a_demoted_room_cannot_write_and_a_lost_connection_is_waited_out() {
 #[tokio::test]
 async fn garbage_in_a_node_is_not_overwritten() {
     let store = FakeMeta::new();
-    tree::prepare(&*store, &environment()).await.unwrap();
+    tree::prepare(&*store, &environment(), Mode::Secured).await.unwrap();
     store.put("/zms/topic/orders", "path=C:\\users");
     assert!(
         matches!(publish(&store, &topic("k"), Order::default()).await, Err(PublishError::Refused(why)) if why.contains("/zms/topic/orders"))

@@ -5,10 +5,11 @@ use zms_core::metadata::system::{Role, SystemRole};
 use zms_drivers::meta::{Access, Change, MetaError, MetaStore};
 
 use super::PublishError;
+use super::rights::Mode;
 use crate::environments::Environment;
 
 /// Makes what is missing. A tree of somebody else is left alone.
-pub(super) async fn prepare(store: &dyn MetaStore, environment: &Environment) -> Result<(), PublishError> {
+pub(super) async fn prepare(store: &dyn MetaStore, environment: &Environment, mode: Mode) -> Result<(), PublishError> {
     let id = store.get(&Path::SystemId.to_string()).await?;
     match id {
         Some(node) if *node.data == *environment.id.as_bytes() => return ensure_lease(store).await,
@@ -27,22 +28,20 @@ pub(super) async fn prepare(store: &dyn MetaStore, environment: &Environment) ->
             if topics.len() > 1 { " and others" } else { "" }
         )));
     }
+    make(store, environment, mode, 1).await
+}
+
+/// Makes what is missing of a tree that has no id yet. The id comes last and with the rest: a tree that has one is whole.
+async fn make(store: &dyn MetaStore, environment: &Environment, mode: Mode, term: u64) -> Result<(), PublishError> {
     for path in path::skeleton() {
         if store.get(&path).await?.is_none() {
-            let access = if path.starts_with("/zms/client/") {
-                Access::ReadCreate
-            } else if path == Path::Leases.to_string() {
-                Access::Lease
-            } else {
-                Access::Read
-            };
+            let access = mode.access(&path);
             store.apply(&[Change::Create { path, data: Vec::new(), access }]).await?;
         }
     }
-    let role = SystemRole { environment: environment.name.clone(), role: Role::Active, term: 1 };
+    let role = SystemRole { environment: environment.name.clone(), role: Role::Active, term };
     let create = |path: Path, data: Vec<u8>| Change::Create { path: path.to_string(), data, access: Access::Read };
     let role = serde_json::to_vec(&role).expect("a role has only string keys");
-    // The id comes last and with the rest: a tree that has one is whole.
     store
         .apply(&[
             create(Path::SystemRole, role),
@@ -52,6 +51,15 @@ pub(super) async fn prepare(store: &dyn MetaStore, environment: &Environment) ->
         .await?;
     tracing::info!(environment = environment.name, "made the metadata tree");
     ensure_lease(store).await
+}
+
+/// A tree with topics of a first ZMS becomes this environment's: a person said so. Nothing that is there is changed. `term`: no node has a
+/// higher one.
+pub(super) async fn adopt(store: &dyn MetaStore, environment: &Environment, mode: Mode, term: u64) -> Result<(), PublishError> {
+    match store.get(&Path::SystemId.to_string()).await? {
+        Some(_) => prepare(store, environment, mode).await,
+        None => make(store, environment, mode, term.max(1)).await,
+    }
 }
 
 /// The node that collectors write in turn: they may not make it, as they do not know who else has rights. Also in a tree that was made

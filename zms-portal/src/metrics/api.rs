@@ -181,11 +181,13 @@ struct ClientItem {
     group: Option<String>,
     application: String,
     client: String,
+    /// rust, java.
+    language: String,
     ip: String,
-    /// Messages a second.
-    rate: f64,
-    /// Failures a second.
-    failed: f64,
+    /// Messages a second; absent where the client does not say.
+    rate: Option<f64>,
+    /// Failures a second; absent where the client does not say.
+    failed: Option<f64>,
     /// 99th percentile, milliseconds.
     p99_ms: Option<f64>,
 }
@@ -229,15 +231,15 @@ impl From<&GroupFigures> for GroupItem {
 
 impl From<&ProducerFigures> for ClientItem {
     fn from(one: &ProducerFigures) -> Self {
-        let ProducerFigures { topic, application, client, ip, rate, failed, p99_ms, .. } = one.clone();
-        Self { topic: topic.to_string(), group: None, application, client, ip, rate, failed, p99_ms }
+        let ProducerFigures { topic, application, client, language, ip, rate, failed, p99_ms, .. } = one.clone();
+        Self { topic: topic.to_string(), group: None, application, client, language, ip, rate, failed, p99_ms }
     }
 }
 
 impl From<&ConsumerFigures> for ClientItem {
     fn from(one: &ConsumerFigures) -> Self {
-        let ConsumerFigures { group, topic, application, client, ip, rate, failed, p99_ms, .. } = one.clone();
-        Self { topic: topic.to_string(), group: Some(group.to_string()), application, client, ip, rate, failed, p99_ms }
+        let ConsumerFigures { group, topic, application, client, language, ip, rate, failed, p99_ms, .. } = one.clone();
+        Self { topic: topic.to_string(), group: Some(group.to_string()), application, client, language, ip, rate, failed, p99_ms }
     }
 }
 

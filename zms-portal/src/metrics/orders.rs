@@ -42,7 +42,7 @@ pub(super) async fn of(app: &App, environment: &Environment, now_ms: i64) -> Res
             Some(MetadataStore {
                 addresses: way.addresses,
                 // Without TLS there are no identities.
-                authority: if way.secure { app.authority.ca_pem().to_owned() } else { String::new() },
+                authority: way.authority,
                 login: Login { user: identity.user, password: identity.password },
             })
         }

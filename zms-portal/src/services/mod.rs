@@ -44,6 +44,7 @@ pub use catalogue::Catalogue;
 pub use install::install;
 pub use remove::{cancel, remove};
 pub use status::{ActiveFlow, InstanceState, InstanceView, ServiceStatus, ServiceView};
+pub(crate) use stores::forget_store;
 pub use stores::{PURPOSES, choose_stores, instances_of, instances_of_store, purpose_of, stores};
 pub use web::pages;
 pub(crate) use web::{bytes, flow_status_text, kind_icon, step_text};

@@ -8,9 +8,10 @@ use zms_core::host::InstanceSpec;
 use super::store;
 use crate::access::Role;
 use crate::app::App;
-use crate::db::Db;
+use crate::db::{Db, Tx};
 use crate::environments::{Actor, Environment};
 use crate::error::{Error, Result};
+use crate::metadata::external;
 
 /// What a store is for, and the kind of service that can be it.
 pub const PURPOSES: [(&str, &str); 2] = [("metadata", "zookeeper"), ("metrics", "influxdb")];
@@ -35,6 +36,11 @@ pub async fn instances_of_store(db: &Db, environment_id: &str, purpose: &str) ->
 /// What the instances of a service run.
 pub async fn instances_of(db: &Db, service_id: &str) -> Result<Vec<InstanceSpec>> {
     Ok(store::instances(db.read(), service_id).await?.into_iter().map(|row| row.spec).collect())
+}
+
+/// No service is the store for this purpose any more.
+pub(crate) async fn forget_store(tx: &mut Tx, environment_id: &str, purpose: &str) -> Result<()> {
+    store::choose_store(tx, environment_id, purpose, None).await
 }
 
 /// Chooses stores: service name by purpose, an empty name for none. Purposes that are not named stay.
@@ -63,6 +69,9 @@ pub async fn choose_stores(
             return Err(Error::invalid(purpose, move |m| m.services_not_a_store(&name, kind)));
         }
         store::choose_store(&mut tx, &environment.id, purpose, service.map(|row| row.id.as_str())).await?;
+        if purpose == "metadata" && service.is_some() {
+            external::forget_in(&mut tx, &environment.id).await?;
+        }
     }
     let after = store::stores(&mut *tx, &environment.id).await?;
     actor.record(&mut tx, "environment.stores", &target, json!({ "before": before, "after": after }), now_ms).await?;

@@ -26,10 +26,10 @@ struct TopicItem {
     name: String,
     /// Name of the cluster on which it lives.
     cluster: String,
-    /// Partitions, as they were approved.
-    partitions: i32,
-    /// Replicas, as they were approved.
-    replicas: i16,
+    /// Partitions, as they were approved; absent for a topic that was imported while its cluster was away.
+    partitions: Option<i32>,
+    /// Replicas, as they were approved; absent likewise.
+    replicas: Option<i16>,
     /// What differs from the cluster's defaults.
     config: std::collections::BTreeMap<String, String>,
     /// Who answers for it.
@@ -45,6 +45,7 @@ struct TopicItem {
 impl TopicItem {
     fn of(topic: Topic, cluster: String) -> Self {
         let Topic { name, partitions, replicas, config, owner, about, state, order, .. } = topic;
+        let (partitions, replicas) = (Some(partitions).filter(|n| *n > 0), Some(replicas).filter(|n| *n > 0));
         Self { name: name.to_string(), cluster, partitions, replicas, config, owner, about, state, epoch: order.epoch }
     }
 }

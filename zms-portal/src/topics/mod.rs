@@ -6,7 +6,7 @@
 mod api;
 mod look;
 mod store;
-mod users;
+pub(crate) mod users;
 mod web;
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use zms_core::names::TopicName;
 pub use api::api;
 pub use look::{GroupLag, Live, PartitionView, lag_of, live, live_of};
 pub use web::pages;
-pub(crate) use web::{group_state_text, state_class, state_text};
+pub(crate) use web::{ClientsPart, group_state_text, state_class, state_text};
 
 use crate::db::{Db, Tx};
 use crate::error::Result;
@@ -34,9 +34,9 @@ pub struct Topic {
     pub name: TopicName,
     /// Where it lives.
     pub cluster_id: String,
-    /// Partitions, as they were approved.
+    /// Partitions, as they were approved; 0: imported while its cluster was away, so not known.
     pub partitions: i32,
-    /// Replicas, as they were approved.
+    /// Replicas, as they were approved; 0: not known.
     pub replicas: i16,
     /// What differs from the cluster's defaults.
     pub config: BTreeMap<String, String>,
@@ -114,6 +114,11 @@ pub async fn insert(tx: &mut Tx, topic: &Topic) -> sqlx::Result<()> {
 /// From now on it is in this state.
 pub async fn set_state(tx: &mut Tx, id: &str, state: State) -> Result<()> {
     store::set_state(tx, id, state).await
+}
+
+/// It is laid out like this.
+pub(crate) async fn set_layout(tx: &mut Tx, id: &str, partitions: i32, replicas: i16) -> Result<()> {
+    store::set_layout(tx, id, partitions, replicas).await
 }
 
 /// Its node was written with this order.

@@ -80,3 +80,9 @@ pub(super) async fn set_order(tx: &mut Tx, id: &str, order: Order) -> Result<()>
     query.bind(number(order.term)).bind(number(order.epoch)).bind(id).execute(&mut **tx).await?;
     Ok(())
 }
+
+pub(super) async fn set_layout(tx: &mut Tx, id: &str, partitions: i32, replicas: i16) -> Result<()> {
+    let sql = "update topics set partitions = $1, replicas = $2 where id = $3";
+    sqlx::query(sql).bind(i64::from(partitions)).bind(i64::from(replicas)).bind(id).execute(&mut **tx).await?;
+    Ok(())
+}

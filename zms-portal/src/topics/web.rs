@@ -83,7 +83,8 @@ async fn all(chrome: Chrome, user: User, Shared(app): Shared<App>, Query(query):
         let mut text = list::csv_row(["name", "cluster", "partitions", "replicas", "rate_in", "owner", "state"]);
         for Row { topic, cluster, rate } in &rows.rows {
             let rate = rate.map(|rate| rate.to_string()).unwrap_or_default();
-            let (partitions, replicas) = (topic.partitions.to_string(), topic.replicas.to_string());
+            let known = |number: i32| if number > 0 { number.to_string() } else { String::new() };
+            let (partitions, replicas) = (known(topic.partitions), known(i32::from(topic.replicas)));
             text.push_str(&list::csv_row([
                 topic.name.as_str(),
                 cluster,
@@ -106,17 +107,23 @@ async fn to_overview(Path((env, name)): Path<(String, String)>) -> Response {
 /// Who sends and who consumes; refreshes itself.
 #[derive(Template)]
 #[template(path = "topics/clients_part.html")]
-struct ClientsPart {
+pub(crate) struct ClientsPart {
     m: Messages,
-    env: String,
-    topic: String,
-    said: std::result::Result<Vec<users::Client>, String>,
+    /// Where it comes from when it refreshes.
+    address: String,
+    said: std::result::Result<users::Users, String>,
 }
 
 impl ClientsPart {
-    async fn load(app: &App, environment: &Environment, topic: &Topic, bound: &[Group], m: Messages) -> Self {
-        let said = users::of(app, &environment.id, topic, bound, now_ms()).await;
-        Self { m, env: environment.name.clone(), topic: topic.name.to_string(), said }
+    pub(crate) async fn load(app: &App, environment_id: &str, about: &users::About<'_>, address: String, m: Messages) -> Self {
+        Self { m, address, said: users::of(app, environment_id, about, now_ms()).await }
+    }
+
+    async fn of_topic(app: &App, environment: &Environment, topic: &Topic, bound: &[Group], m: Messages) -> Self {
+        let groups = bound.iter().map(|group| group.name.as_str()).collect();
+        let about = users::About { topic: Some(topic.name.as_str()), groups };
+        let address = format!("{}/part", Link::Topic(&environment.name, topic.name.as_str(), "clients"));
+        Self::load(app, &environment.id, &about, address, m).await
     }
 }
 
@@ -211,7 +218,7 @@ async fn one(
     };
     let mut clients = None;
     if tab == "clients" {
-        clients = Some(ClientsPart::load(&app, &environment, &topic, &bound, chrome.m).await);
+        clients = Some(ClientsPart::of_topic(&app, &environment, &topic, &bound, chrome.m).await);
     }
     let subject = [("cluster", cluster.name.as_str()), ("topic", topic.name.as_str())];
     let shown: &[Chart] = match tab {
@@ -240,5 +247,5 @@ async fn clients_part(
     let environment = chrome.environment.ok_or(Error::NotFound)?;
     let topic = super::find(&app.db, &environment.id, &name).await?;
     let bound = bound_to(&app, &topic, &environment).await?;
-    web::page(ClientsPart::load(&app, &environment, &topic, &bound, chrome.m).await)
+    web::page(ClientsPart::of_topic(&app, &environment, &topic, &bound, chrome.m).await)
 }

@@ -61,7 +61,34 @@ pub(super) async fn keep(
     link.send_replace(Link::Down(CLOSED.to_owned()));
 }
 
+/// Servers that may be dialled. A name is resolved here to be judged and by the library to be dialled: who answers for the name could say
+/// something else the second time, so networks bound whom an operator can name, not what a hostile name server can do.
+async fn within(options: &Options) -> Result<String, String> {
+    let Some(networks) = &options.networks else { return Ok(options.addresses.clone()) };
+    let (mut allowed, mut why) = (Vec::new(), String::new());
+    for address in options.addresses.split(',') {
+        let found = timeout(options.deadline, tokio::net::lookup_host(address)).await;
+        let found: Vec<_> = match found {
+            Ok(Ok(found)) => found.map(|at| at.ip()).collect(),
+            Ok(Err(error)) => {
+                why = format!("{address}: {error}");
+                continue;
+            }
+            Err(_late) => {
+                why = format!("{address}: its name is not resolved in time");
+                continue;
+            }
+        };
+        match found.iter().find(|at| !networks.contain(**at)) {
+            Some(outside) => why = format!("{address} is {outside}, outside the environment's networks ({networks})"),
+            None => allowed.push(address),
+        }
+    }
+    if allowed.is_empty() { Err(why) } else { Ok(allowed.join(",")) }
+}
+
 async fn connect(options: &Options) -> Result<zk::Client, String> {
+    let addresses = within(options).await?;
     let mut connector = zk::Client::connector().with_session_timeout(options.session_timeout).with_fail_eagerly();
     if let Some(identity) = &options.identity {
         // Given here it is sent again after each reconnect.
@@ -69,10 +96,10 @@ async fn connect(options: &Options) -> Result<zk::Client, String> {
     }
     let connecting = async {
         match &options.tls {
-            None => connector.connect(&options.addresses).await,
+            None => connector.connect(&addresses).await,
             Some(tls) => {
                 let tls = zk::TlsOptions::new().with_pem_ca(&tls.authority_pem)?;
-                connector.with_tls(tls).secure_connect(&options.addresses).await
+                connector.with_tls(tls).secure_connect(&addresses).await
             }
         }
     };
@@ -135,4 +162,21 @@ async fn farewell(client: Arc<zk::Client>) {
         while !matches!(states.changed().await, SessionState::Closed | SessionState::Expired | SessionState::AuthFailed) {}
     };
     let _ = timeout(FAREWELL, ended).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn servers_outside_the_networks_are_not_dialled() {
+        let networks = Some("10.0.0.0/8".parse().unwrap());
+        let of = |addresses: &str| Options { addresses: addresses.to_owned(), networks: networks.clone(), ..Options::default() };
+        assert_eq!(within(&of("10.0.0.1:2181,192.0.2.1:2181")).await.unwrap(), "10.0.0.1:2181");
+        for outside in ["127.0.0.1:2181", "[::1]:2181", "169.254.169.254:80", "[::ffff:127.0.0.1]:2181", "localhost:2181"] {
+            let why = within(&of(outside)).await.unwrap_err();
+            assert!(why.contains("outside the environment's networks (10.0.0.0/8)"), "{outside}: {why}");
+        }
+        assert!(within(&Options { networks: None, ..of("127.0.0.1:2181") }).await.is_ok());
+    }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, watch};
+use zms_core::networks::Networks;
 use zookeeper_client as zk;
 
 use super::{Access, Change, Link, MetaError, MetaStore, Node, Seen, Tree};
@@ -32,6 +33,8 @@ pub struct Options {
     pub identity: Option<Identity>,
     /// Who else there is, for the rights of nodes that we make; `None`: everybody may do everything.
     pub access: Option<Identities>,
+    /// Where servers may be; `None`: anywhere. Those that are elsewhere are not dialled.
+    pub networks: Option<Networks>,
     /// After so long without us our ephemeral nodes go.
     pub session_timeout: Duration,
     /// Of one call.
@@ -47,6 +50,7 @@ impl Default for Options {
             tls: None,
             identity: None,
             access: None,
+            networks: None,
             session_timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(10),
             relist: Duration::from_secs(45),
@@ -248,6 +252,19 @@ impl MetaStore for ZooKeeper {
             }
             Err(zk::MultiWriteError::RequestFailed { source }) => Err(classify(source, what, path)),
         }
+    }
+
+    async fn ensure_access(&self, path: &str, access: Access) -> Result<bool, MetaError> {
+        let wanted = rights::list(self.shared.options.access.as_ref(), access);
+        let what = "change the rights of";
+        let has = self.shared.call(&format!("read the rights of {path}"), async |client| client.get_acl(path).await).await?;
+        let (has, stat) = has.map_err(|error| classify(error, what, path))?;
+        if has.len() == wanted.len() && wanted.iter().all(|acl| has.contains(acl)) {
+            return Ok(false);
+        }
+        let set = async |client: zk::Client| client.set_acl(path, &wanted, Some(stat.aversion)).await;
+        let set = self.shared.call(&format!("{what} {path}"), set).await?;
+        set.map(|_stat| true).map_err(|error| classify(error, what, path))
     }
 
     fn node(&self, path: &str) -> watch::Receiver<Seen> {
