@@ -40,15 +40,7 @@ impl Postgres {
             }
         }
         let mut command = Command::new(program("initdb"));
-        command.args([
-            "--no-sync",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "--username",
-            USER,
-            "--pwfile",
-        ]);
+        command.args(["--no-sync", "--auth=md5", "--encoding=UTF8", "--locale=C.UTF-8", "--username", USER, "--pwfile"]);
         command.arg(&password).arg("--pgdata").arg(folder.path().join("data")).current_dir(folder.path());
         let made = as_servant(&mut command).stdin(Stdio::null()).output().unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
