@@ -20,7 +20,7 @@ const USER: &str = "zms";
 const PASSWORD: &str = "secret/of@tests";
 const PASSWORD_IN_URL: &str = "secret%2Fof%40tests";
 
-/// One PostgreSQL server. It does not wait for disks: what it kept is good for a test.
+/// One PostgreSQL server. It does not wait for disks: what it kept outlives its own end, and not that of the machine.
 #[derive(Debug)]
 pub struct Postgres {
     folder: TempDir,
@@ -100,7 +100,6 @@ impl Postgres {
             format!("unix_socket_directories={folder}"),
             "listen_addresses=127.0.0.1".to_owned(),
             "fsync=off".to_owned(),
-            "synchronous_commit=off".to_owned(),
             "full_page_writes=off".to_owned(),
             "max_connections=300".to_owned(),
             "shared_buffers=64MB".to_owned(),
