@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2154
-# What a recipe may call. scripts/packages sources it and sets the variables: $name and $recipe (the package's folder here), $work (a
-# folder to work in, removed afterwards), $cache, $locking.
+# What a recipe may call. scripts/packages sources it and sets the variables: $name, $version, $recipe (the package's folder here),
+# $pinned (the version's folder in it), $work (a folder to work in, removed afterwards), $cache, $locking.
 
-# Runs the recipe's pom.xml and puts the jars it gathers into folder $1.
+# Runs the version's pom.xml and puts the jars it gathers into folder $1.
 # One Maven at a time: version 3 does not lock its local repository against another process.
 maven_libs() {
     mkdir "$work/maven"
-    cp "$recipe/pom.xml" "$work/maven"
+    cp "$pinned/pom.xml" "$work/maven"
     flock "$cache/maven.lock" timeout 20m mvn --batch-mode --quiet -Dstyle.color=never --file "$work/maven/pom.xml" package
     mv "$work/maven/target/libs" "$1"
 }
@@ -21,12 +21,12 @@ debian_download() {
     timeout 10m apt-get -q "${own[@]}" download "$@"
 }
 
-# Fails unless folder $1 holds exactly the files in the recipe's sources.sha256. Versions are pinned where they are asked for; this
+# Fails unless folder $1 holds exactly the files in the version's sources.sha256. Versions are pinned where they are asked for; this
 # pins the bytes too, of everything that came along.
 matches_lock() {
-    local lock=$recipe/sources.sha256 found
+    local lock=$pinned/sources.sha256 found
     found=$(cd "$1" && sha256sum -- *)
     if [[ -n $locking ]]; then printf '%s\n' "$found" >"$lock"; fi
     diff -u --label "sources.sha256" --label "downloaded now" "$lock" <(printf '%s\n' "$found") ||
-        die "what was downloaded is not what $lock expects (above). If the change is wanted: scripts/packages --lock $name"
+        die "what was downloaded is not what $lock expects (above). If the change is wanted: scripts/packages --lock $name@$version"
 }

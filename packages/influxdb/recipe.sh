@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # InfluxDB 1.6: bin/influxd (needs libc alone) and bin/influx, out of Debian 12's packages, which are neither installed nor started.
-version=1.6.7
+versions=(1.6.7)
 licence="MIT AND BSD-3-Clause"
 kind=service
 arch=$(uname -m)

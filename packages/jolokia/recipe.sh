@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Jolokia's JVM agent: jolokia-agent.jar, for -javaagent:. It shows a JVM's MBeans over HTTP.
-version=2.6.0
+versions=(2.6.0)
 licence=Apache-2.0
 kind=tool
 arch=any

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # A Java runtime for the servers and nothing else: bin/java, lib/, conf/, legal/. Linked from this machine's JDK 17.
 home=$(jdk_17) || die "no JDK 17 with jmods: scripts/setup installs openjdk-17-jdk-headless, or set JAVA_HOME to one"
-version=$(sed -n 's/^JAVA_VERSION="\(.*\)"/\1/p' "$home/release")
+versions=("$(sed -n 's/^JAVA_VERSION="\(.*\)"/\1/p' "$home/release")")
 licence="GPL-2.0-only WITH Classpath-exception-2.0"
 kind=runtime
 arch=$(uname -m)

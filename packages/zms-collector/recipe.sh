@@ -2,7 +2,7 @@
 # zms-collector: bin/zms-collector, built from this repository. It needs the C library, OpenSSL 3, zlib and zstd of the host.
 #
 # ZMS_BUILT names a folder with a program that is built already (cargo's target/debug, for tests); without it, it is built for release.
-version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+versions=("$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)")
 licence=Apache-2.0
 kind=service
 arch=$(uname -m)

@@ -2,15 +2,22 @@
 
 use std::time::Duration;
 
+use zms_core::collect::{self, Adopted, BrokerTls};
+use zms_core::networks::Networks;
+
 /// Where a cluster is and how to speak to it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Its name, for messages.
     pub cluster: String,
-    /// `host:port` of some of its brokers.
+    /// `host:port` of some of its brokers; RocketMQ: of its name servers.
     pub addresses: Vec<String>,
     /// TLS to the brokers: certificates (PEM) of the authorities that are trusted. `None`: plain text.
     pub authority_pem: Option<String>,
+    /// TLS with the authorities that this host trusts, where `authority_pem` names none.
+    pub system_roots: bool,
+    /// Where brokers may be, also those that the cluster advertises. `None`: anywhere. Only what administers and scrapes keeps to it.
+    pub networks: Option<Networks>,
     /// Who we are.
     pub credentials: Option<Credentials>,
     /// As brokers see us.
@@ -20,12 +27,38 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// A cluster that ZMS did not install.
+    pub fn adopted(cluster: &Adopted) -> Self {
+        let login = cluster.login.as_ref().map(|login| Credentials {
+            mechanism: match login.mechanism {
+                collect::Mechanism::Plain => Mechanism::Plain,
+                collect::Mechanism::ScramSha256 => Mechanism::ScramSha256,
+                collect::Mechanism::ScramSha512 => Mechanism::ScramSha512,
+            },
+            user: login.user.clone(),
+            password: login.password.clone(),
+        });
+        let authority_pem = match &cluster.tls {
+            BrokerTls::Authority(pem) => Some(pem.clone()),
+            BrokerTls::Off | BrokerTls::System => None,
+        };
+        Self {
+            authority_pem,
+            system_roots: cluster.tls == BrokerTls::System,
+            networks: Some(cluster.networks.clone()),
+            credentials: login,
+            ..Self::plain(cluster.cluster.as_str(), cluster.addresses.iter())
+        }
+    }
+
     /// A cluster without TLS and credentials.
     pub fn plain(cluster: impl Into<String>, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             cluster: cluster.into(),
             addresses: addresses.into_iter().map(Into::into).collect(),
             authority_pem: None,
+            system_roots: false,
+            networks: None,
             credentials: None,
             client_id: "zms".to_owned(),
             deadline: Duration::from_secs(15),
@@ -33,7 +66,7 @@ impl Endpoint {
     }
 }
 
-/// SASL.
+/// SASL; RocketMQ: access key and secret key, whatever the mechanism.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// How.
@@ -66,15 +99,24 @@ impl std::fmt::Debug for Credentials {
 /// # Errors
 /// [`BrokerError::Refused`](crate::broker::BrokerError::Refused) if the endpoint cannot be right,
 /// [`BrokerError::Unsupported`](crate::broker::BrokerError::Unsupported) for a kind that this program cannot speak to.
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rocketmq"))]
 pub fn producer(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
     delivery: Duration,
 ) -> Result<std::sync::Arc<dyn crate::broker::Producer>, crate::broker::BrokerError> {
     match kind {
-        zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?)),
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "send to RocketMQ in this version")),
+        #[cfg(feature = "kafka")]
+        zms_core::metadata::BrokerKind::Kafka => {
+            goes_anywhere(endpoint)?;
+            Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?))
+        }
+        #[cfg(feature = "rocketmq")]
+        zms_core::metadata::BrokerKind::RocketMq => {
+            Ok(std::sync::Arc::new(crate::rocketmq::RocketMqProducer::new(endpoint, delivery)?))
+        }
+        #[cfg(not(all(feature = "kafka", feature = "rocketmq")))]
+        other => Err(cannot(endpoint, &format!("send to {other}: this program was built without it"))),
     }
 }
 
@@ -82,17 +124,24 @@ pub fn producer(
 ///
 /// # Errors
 /// As [`producer`].
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rocketmq"))]
 pub fn consumer(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
     subscription: &crate::broker::Subscription,
 ) -> Result<std::sync::Arc<dyn crate::broker::Consumer>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka")]
         zms_core::metadata::BrokerKind::Kafka => {
+            goes_anywhere(endpoint)?;
             Ok(std::sync::Arc::new(crate::kafka::KafkaConsumer::new(endpoint, subscription)?))
         }
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "consume from RocketMQ in this version")),
+        #[cfg(feature = "rocketmq")]
+        zms_core::metadata::BrokerKind::RocketMq => {
+            Ok(std::sync::Arc::new(crate::rocketmq::RocketMqConsumer::new(endpoint, subscription)?))
+        }
+        #[cfg(not(all(feature = "kafka", feature = "rocketmq")))]
+        other => Err(cannot(endpoint, &format!("consume from {other}: this program was built without it"))),
     }
 }
 
@@ -101,14 +150,18 @@ pub fn consumer(
 /// # Errors
 /// [`BrokerError::Refused`](crate::broker::BrokerError::Refused) if the endpoint cannot be right,
 /// [`BrokerError::Unsupported`](crate::broker::BrokerError::Unsupported) for a kind that this program cannot speak to.
-#[cfg(feature = "kafka-admin")]
+#[cfg(any(feature = "kafka-admin", feature = "rocketmq-admin"))]
 pub fn admin(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
 ) -> Result<std::sync::Arc<dyn crate::broker::ClusterAdmin>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka-admin")]
         zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaAdmin::new(endpoint)?)),
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "administer RocketMQ in this version")),
+        #[cfg(feature = "rocketmq-admin")]
+        zms_core::metadata::BrokerKind::RocketMq => Ok(std::sync::Arc::new(crate::rocketmq::RocketMqAdmin::new(endpoint)?)),
+        #[cfg(not(all(feature = "kafka-admin", feature = "rocketmq-admin")))]
+        other => Err(cannot(endpoint, &format!("administer {other}: this program was built without it"))),
     }
 }
 
@@ -116,18 +169,31 @@ pub fn admin(
 ///
 /// # Errors
 /// As [`admin`].
-#[cfg(feature = "kafka-admin")]
+#[cfg(any(feature = "kafka-admin", feature = "rocketmq-admin"))]
 pub fn scraper(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
 ) -> Result<Box<dyn crate::broker::Scraper>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka-admin")]
         zms_core::metadata::BrokerKind::Kafka => Ok(Box::new(crate::kafka::KafkaScraper::new(endpoint)?)),
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "scrape RocketMQ in this version")),
+        #[cfg(feature = "rocketmq-admin")]
+        zms_core::metadata::BrokerKind::RocketMq => Ok(Box::new(crate::rocketmq::RocketMqScraper::new(endpoint)?)),
+        #[cfg(not(all(feature = "kafka-admin", feature = "rocketmq-admin")))]
+        other => Err(cannot(endpoint, &format!("scrape {other}: this program was built without it"))),
     }
 }
 
-#[cfg(any(feature = "kafka", feature = "kafka-admin"))]
+/// librdkafka resolves and dials by itself: who limits networks is told that it would not be so.
+#[cfg(feature = "kafka")]
+fn goes_anywhere(endpoint: &Endpoint) -> Result<(), crate::broker::BrokerError> {
+    match endpoint.networks {
+        None => Ok(()),
+        Some(_) => Err(cannot(endpoint, "keep producers and consumers within networks")),
+    }
+}
+
+#[cfg(any(feature = "kafka", feature = "rocketmq", feature = "kafka-admin", feature = "rocketmq-admin"))]
 fn cannot(endpoint: &Endpoint, what: &str) -> crate::broker::BrokerError {
     crate::broker::BrokerError::Unsupported { cluster: endpoint.cluster.clone(), what: what.to_owned() }
 }

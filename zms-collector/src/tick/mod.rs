@@ -13,7 +13,7 @@ use zms_core::collect::{Attempt, ClusterFigures, GroupFigures, Reach, TopicFigur
 use zms_core::metadata::BrokerKind;
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::series::{KAFKA_CLUSTER, KAFKA_TOPIC, Point};
-use zms_drivers::broker::{BrokerError, Ends, Scrape, Topic};
+use zms_drivers::broker::{BrokerError, BrokerId, Ends, PartitionId, Scrape, Topic};
 
 /// What a tick leaves for the next one.
 #[derive(Debug, Clone, Default)]
@@ -21,9 +21,9 @@ pub struct Before {
     /// Time of the tick, milliseconds since 1970.
     at_ms: i64,
     /// Log ends of all topics; `None` for a partition whose leader was silent.
-    ends: BTreeMap<PhysicalName, BTreeMap<i32, Option<i64>>>,
+    ends: BTreeMap<PhysicalName, BTreeMap<PartitionId, Option<i64>>>,
     /// Group → topic → partition → committed offset.
-    committed: BTreeMap<PhysicalName, BTreeMap<PhysicalName, BTreeMap<i32, i64>>>,
+    committed: BTreeMap<PhysicalName, BTreeMap<PhysicalName, BTreeMap<PartitionId, i64>>>,
 }
 
 /// What came of a tick.
@@ -61,6 +61,7 @@ fn away(cluster: &ClusterName, at_ms: i64, error: &BrokerError) -> Outcome {
         offline: None,
         groups: None,
         rate_in: None,
+        quiet: Vec::new(),
     };
     let point = Point::new(&KAFKA_CLUSTER, &[cluster.as_str()], at_ms).with_whole("reach", Some(0));
     Outcome { cluster: figures, topics: Vec::new(), groups: Vec::new(), points: vec![point] }
@@ -80,7 +81,7 @@ fn whole(cluster: &ClusterName, at_ms: i64, scrape: Scrape, before: &mut Option<
     }
     let groups = groups::figures(cluster, &scrape, earlier.map(|before| &before.committed), seconds);
     points.extend(groups::points(cluster, &scrape, &groups, at_ms));
-    let figures = cluster_figures(cluster, &scrape, &topics);
+    let figures = cluster_figures(cluster, &scrape, &topics, &groups);
     points.push(cluster_point(&figures, &groups, at_ms));
 
     let mut now = Before { at_ms, ..Before::default() };
@@ -108,7 +109,7 @@ fn messages(count: i64) -> f64 {
 
 /// Messages that came since the tick before; `None` where it is not known. A topic or partition that was not there then has all of its
 /// messages from since then.
-fn grown(before: Option<&BTreeMap<i32, Option<i64>>>, ends: &Ends) -> Option<f64> {
+fn grown(before: Option<&BTreeMap<PartitionId, Option<i64>>>, ends: &Ends) -> Option<f64> {
     let mut sum = 0;
     for (id, range) in ends {
         let range = range.as_ref()?;
@@ -153,7 +154,7 @@ fn topic_point(figures: &TopicFigures, at_ms: i64) -> Point {
         .with("rate_in", figures.rate_in)
 }
 
-fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigures]) -> ClusterFigures {
+fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigures], lines: &[GroupFigures]) -> ClusterFigures {
     let reach = match scrape.silent.as_slice() {
         [] => Reach::Whole,
         silent => Reach::Partly(silent.iter().map(|(id, why)| format!("broker {id}: {why}")).collect::<Vec<_>>().join("; ")),
@@ -170,13 +171,14 @@ fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigure
             bytes: scrape.cost.bytes,
         },
         brokers: Some(count(scrape.view.brokers.len())),
-        controller: scrape.view.controller,
+        controller: scrape.view.controller.as_ref().and_then(BrokerId::plain),
         topics: Some(count(topics.len())),
         partitions: Some(sum(|topic| topic.partitions)),
         under_replicated: Some(sum(|topic| topic.under_replicated)),
         offline: Some(sum(|topic| topic.offline)),
         groups: Some(count(scrape.groups.len())),
         rate_in: (!rates.is_empty()).then(|| rates.iter().sum()),
+        quiet: groups::quiet(scrape, lines),
     }
 }
 

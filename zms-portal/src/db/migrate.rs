@@ -20,10 +20,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Migrations in their order; one that was released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "portal", include_str!("../../migrations/0001_portal.sql")),
     (2, "topics", include_str!("../../migrations/0002_topics.sql")),
     (3, "portals", include_str!("../../migrations/0003_portals.sql")),
+    (4, "adopt", include_str!("../../migrations/0004_adopt.sql")),
 ];
 
 /// On a connection of its own, without the deadlines of requests.

@@ -35,6 +35,12 @@ impl TestDb {
         Self { folder, url, database: None }
     }
 
+    /// A file of SQLite where a portal's own is in such a folder.
+    pub fn sqlite_in(folder: tempfile::TempDir) -> Self {
+        let url = format!("sqlite://{}/data/portal.db?mode=rwc", folder.path().display());
+        Self { folder, url, database: None }
+    }
+
     /// On PostgreSQL, whatever the run is about: for tests of several portals.
     pub async fn postgres() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);

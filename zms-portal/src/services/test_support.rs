@@ -155,9 +155,17 @@ struct Arguments {
 impl TestApp {
     /// Opens it.
     pub async fn start() -> Self {
+        Self::on(TestDb::new().await).await
+    }
+
+    /// Opens what another one left in a folder, on SQLite whatever the run is about: its database is a file there.
+    pub async fn open(folder: tempfile::TempDir) -> Self {
+        Self::on(TestDb::sqlite_in(folder)).await
+    }
+
+    async fn on(folder: TestDb) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let folder = TestDb::new().await;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let arguments =
             ["zms-portal".to_owned(), "--data-dir".to_owned(), path("data"), "--packages".to_owned(), path("packages")];
