@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::http::{Browser, PASSWORD, portal};
 use crate::app::now_ms;
+use crate::web::links::Link;
 use crate::{serve, setup};
 
 /// Sends every further request to the other portal.
@@ -39,9 +40,9 @@ async fn set_up_sign_in_forms_and_sign_out_go_through_whichever_portal() {
         person.next().get("/settings/users").await.is(200);
     }
     let new = [("name", "dev"), ("title", "Development"), ("colour", "green")];
-    person.next().form("/environments", &new).await.is(303);
+    person.next().form("/environments/new", &new).await.is(303);
     for _ in 0..2 {
-        person.next().get("/e/dev").await.is(200);
+        person.next().get(&Link::Environment("dev").to_string()).await.is(200);
     }
     // Signed out at one, a stranger at both.
     let cookie = person.browser.cookie.clone();
