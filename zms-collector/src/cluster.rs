@@ -147,7 +147,8 @@ async fn watch(name: ClusterName, source: Source, tools: Tools) {
             Ok(scraper) => ask(scraper.as_mut(), &name, deadline).await,
             Err(error) => Err(error.clone()),
         };
-        let outcome = tick::tick(&name, at_ms, said, &mut before);
+        let mut outcome = tick::tick(&name, at_ms, said, &mut before);
+        outcome.cluster.kind = node.broker;
         tools.sink.push(outcome.points);
         tools.board.put(at_ms, outcome.cluster, outcome.topics, outcome.groups);
     }

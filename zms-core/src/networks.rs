@@ -1,7 +1,7 @@
 //! Where brokers may be.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -71,6 +71,20 @@ impl Networks {
         }
         let local = parsed(&LINK_LOCAL).into_iter().find(|local| local.contains(&address));
         self.0.iter().any(|net| net.contains(&address) && local.is_none_or(|local| local.contains(net)))
+    }
+}
+
+impl Networks {
+    /// Of the addresses that a name has, those that may be dialled. Dial exactly these: a second look-up could give another answer.
+    ///
+    /// # Errors
+    /// The addresses in words, if there are some and none of them is within.
+    pub fn allowed(&self, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, String> {
+        let allowed: Vec<SocketAddr> = found.iter().copied().filter(|at| self.contain(at.ip())).collect();
+        if allowed.is_empty() && !found.is_empty() {
+            return Err(found.iter().map(|at| at.ip().to_string()).collect::<Vec<_>>().join(", "));
+        }
+        Ok(allowed)
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Endpoint {
     pub authority_pem: Option<String>,
     /// TLS with the authorities that this host trusts, where `authority_pem` names none.
     pub system_roots: bool,
-    /// Where brokers may be, also those that the cluster advertises. `None`: anywhere. Only what administers and scrapes keeps to it.
+    /// Where brokers may be, also those that the cluster advertises. `None`: anywhere. Producers and consumers of Kafka are refused with it.
     pub networks: Option<Networks>,
     /// Who we are.
     pub credentials: Option<Credentials>,
@@ -187,13 +187,11 @@ pub fn scraper(
 /// librdkafka resolves and dials by itself: who limits networks is told that it would not be so.
 #[cfg(feature = "kafka")]
 fn goes_anywhere(endpoint: &Endpoint) -> Result<(), crate::broker::BrokerError> {
-    match endpoint.networks {
-        None => Ok(()),
-        Some(_) => Err(cannot(endpoint, "keep producers and consumers within networks")),
-    }
+    let (cluster, what) = (endpoint.cluster.clone(), "keep producers and consumers of Kafka within networks".to_owned());
+    if endpoint.networks.is_none() { Ok(()) } else { Err(crate::broker::BrokerError::Unsupported { cluster, what }) }
 }
 
-#[cfg(any(feature = "kafka", feature = "rocketmq", feature = "kafka-admin", feature = "rocketmq-admin"))]
+#[cfg(not(all(feature = "kafka", feature = "rocketmq", feature = "kafka-admin", feature = "rocketmq-admin")))]
 fn cannot(endpoint: &Endpoint, what: &str) -> crate::broker::BrokerError {
     crate::broker::BrokerError::Unsupported { cluster: endpoint.cluster.clone(), what: what.to_owned() }
 }

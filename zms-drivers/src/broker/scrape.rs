@@ -32,16 +32,17 @@ pub struct ScrapedGroup {
     pub committed: Result<Committed, BrokerError>,
 }
 
-/// What a scrape cost. What is asked rarely (metadata, lists of groups, coordinators) is counted apart from the two round trips.
+/// What a scrape cost. What is asked rarely (metadata, lists of groups, coordinators) is counted apart from the round trips of each tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Wall clock.
     pub took: Duration,
-    /// Requests of the two round trips (offset fetches and list offsets).
+    /// Requests of the steady round trips. Kafka: offset fetches and list offsets. RocketMQ: brokers, offsets, counters, ends of topics.
     pub requests: u64,
-    /// Round trips one after the other for them: two, and one more for each time that leaders or coordinators turned out to have moved.
+    /// Round trips one after the other for them. Kafka: two, and one more for each time that leaders or coordinators turned out to have
+    /// moved. RocketMQ: three, two when no topic moves, four when one moved that seemed idle.
     pub round_trips: u32,
-    /// All other requests: metadata, lists of groups, first offsets, members, opening of connections.
+    /// All other requests: metadata, lists of topics and groups, first offsets, members, opening of connections.
     pub rare_requests: u64,
     /// Bytes received.
     pub bytes: u64,

@@ -92,7 +92,18 @@ pub async fn until(scraper: &mut dyn Scraper, what: &str, fits: impl Fn(&Scrape)
         let found = scraper.scrape().await;
         match found {
             Ok(found) if fits(&found) => return found,
-            found => assert!(tokio::time::Instant::now() < end, "not {what} within 40 s, but {found:?}"),
+            Ok(found) if found.topics.len() < 20 => {
+                assert!(tokio::time::Instant::now() < end, "not {what} within 40 s, but {found:?}");
+            }
+            // Brokers' own topics would fill the screen.
+            Ok(found) => assert!(
+                tokio::time::Instant::now() < end,
+                "not {what} within 40 s, but silent {:?}, groups {:?}, {:?}",
+                found.silent,
+                found.groups,
+                found.cost
+            ),
+            Err(error) => assert!(tokio::time::Instant::now() < end, "not {what} within 40 s, but {error}"),
         }
     }
 }
@@ -235,7 +246,9 @@ pub async fn idle_topics_cost_nothing_and_are_found_when_they_move(bench: &Rocke
             scrape.cost
         );
     }
-    assert_eq!(scraper.scrape().await.unwrap().cost.requests, 3, "nothing moved");
+    // The topic of `partly`, which stands beyond its end, is asked for each time.
+    let steady = scraper.scrape().await.unwrap().cost;
+    assert!((3..=4).contains(&steady.requests), "nothing moved: {steady:?}");
     for end in 1..=3 {
         fill(bench, &idle, 1).await;
         let found = |scrape: &Scrape| ends(scrape, &idle) == Some(&one_partition(bench, end));

@@ -67,6 +67,9 @@ async fn a_frozen_or_dead_master_of_two_costs_its_queues_only() {
         server
     });
     let mut server = server.await.unwrap();
+    // Offsets are written to disk each 5 s; what was committed since the last time went with it.
+    let bench = RocketMqBench { server: &server, name: "lost" };
+    bench.admin().ensure_offsets(&billing, &topic, &OffsetWish::Latest).await.unwrap();
     until(&mut scraper, "all of it known after it came back", is_known).await;
 
     server.kill_name_server(0);

@@ -46,11 +46,11 @@ pub(super) async fn dial(address: &str, (host, port): (&str, u16), options: &Opt
     let failed = |error: io::Error| WireError::Connect { address: address.to_owned(), why: error.to_string() };
     let found = (options.resolver.0)(host.to_owned(), port).await.map_err(failed)?;
     let Some(networks) = &options.networks else { return TcpStream::connect(&found[..]).await.map_err(failed) };
-    let allowed: Vec<SocketAddr> = found.iter().copied().filter(|at| networks.contain(at.ip())).collect();
-    if allowed.is_empty() && !found.is_empty() {
-        let found: Vec<String> = found.iter().map(|at| at.ip().to_string()).collect();
-        let (address, found, networks) = (address.to_owned(), found.join(", "), networks.to_string());
-        return Err(WireError::Outside { address, found, networks });
+    match networks.allowed(&found) {
+        Ok(allowed) => TcpStream::connect(&allowed[..]).await.map_err(failed),
+        Err(found) => {
+            let (address, networks) = (address.to_owned(), networks.to_string());
+            Err(WireError::Outside { address, found, networks })
+        }
     }
-    TcpStream::connect(&allowed[..]).await.map_err(failed)
 }

@@ -15,6 +15,8 @@ use crate::engine::NewFlow;
 use crate::environments::{self, Actor, Environment};
 use crate::error::{Error, Problem, Result};
 
+/// Words that stand in paths beside names of clusters.
+const RESERVED: [&str; 2] = ["adopt", "try"];
 /// Most addresses of a cluster.
 const MOST_ADDRESSES: usize = 32;
 /// Longest user, password, in bytes; longest list of certificates.
@@ -93,8 +95,8 @@ fn problem(
 /// `networks`: of the environment, as its row has them. `known`: the password that is there already counts.
 pub(super) fn check(new: &NewCluster, environment_id: &str, networks: &str, known: Option<&Cluster>) -> Result<Checked> {
     let mut problems = Vec::new();
-    let name = ClusterName::new(new.name.trim());
-    if name.is_err() {
+    let name = Some(new.name.trim()).filter(|name| !RESERVED.contains(name)).and_then(|name| ClusterName::new(name).ok());
+    if name.is_none() {
         problem(&mut problems, "name", |m| m.clusters_bad_name().to_owned());
     }
     let broker = [BrokerKind::Kafka, BrokerKind::RocketMq].into_iter().find(|kind| kind.as_str() == new.kind);
@@ -117,7 +119,7 @@ pub(super) fn check(new: &NewCluster, environment_id: &str, networks: &str, know
         problem(&mut problems, "authority", |m| m.clusters_bad_authority().to_owned());
     }
     let login = login(new, &tls, known, &mut problems);
-    let (Ok(name), Some(broker), true) = (name, broker, problems.is_empty()) else { return Err(Error::Invalid(problems)) };
+    let (Some(name), Some(broker), true) = (name, broker, problems.is_empty()) else { return Err(Error::Invalid(problems)) };
     let password = Some(new.password.clone()).filter(|password| login.is_some() && !password.is_empty());
     let sealed = known.and_then(|known| known.way.sealed.clone()).filter(|_| login.is_some());
     let way = Way { tls, login, networks: networks.to_owned(), sealed };

@@ -2,15 +2,19 @@
 //!
 //! 1. This file: what a cluster is; `way`: how it is spoken to; `adopt`: one that ZMS did not install; `tried`: whether it answers.
 //! 2. `flow`, `perform`: from a service whose brokers run to a node that applications find, and the
-//!    environment's topics of statistics. 3. [`Brokers`]: connections for administration. 4. `web` pages, `api` REST, `store` SQL.
+//!    environment's topics of statistics. 3. [`Brokers`]: connections for administration; `picture`: everything that is on a cluster; `governed`: what of it people asked for;
+//!    `takeover`: what becomes so. 4. `web` pages, `api` REST, `store` SQL.
 
 mod adopt;
 mod api;
 mod brokers;
 pub mod flow;
+mod governed;
 mod let_go;
 mod perform;
+mod picture;
 mod store;
+mod takeover;
 #[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(test)]
@@ -28,7 +32,10 @@ use zms_core::names::ClusterName;
 pub use adopt::{ClusterChange, NewCluster, adopt, adopt_in, change, publish};
 pub use api::api;
 pub use brokers::Brokers;
+pub use governed::{Governed, Register};
 pub use let_go::let_go;
+pub use picture::{GroupOn, Look, PhysicalGroup, PhysicalTopic, Picture, look};
+pub use takeover::{Choice, Preview, State, TakeOver, glob, preview, take_over};
 pub use tried::{Tried, try_out};
 pub use way::{Way, adopted};
 pub use web::pages;
@@ -70,6 +77,7 @@ impl Cluster {
 /// Makes the state machine of this slice known to the engine.
 pub fn register(app: &App) {
     app.engine.register::<flow::Publish>(Arc::new(perform::Performer(app.clone())));
+    app.engine.register::<TakeOver>(Arc::new(takeover::Performer(app.clone())));
     app.engine.register::<let_go::LetGo>(Arc::new(let_go::Performer(app.clone())));
 }
 

@@ -7,7 +7,7 @@ use zms_core::metadata::BrokerKind;
 use zms_core::names::ClusterName;
 
 use super::{Cluster, Way};
-use crate::db::Tx;
+use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
 use crate::secrets::Sealed;
 
@@ -146,4 +146,10 @@ pub(super) async fn topics_by_cluster(db: impl Executor<'_, Database = Any>, env
 pub(super) async fn networks(tx: &mut Tx, environment_id: &str) -> Result<String> {
     let sql = "select networks from environments where id = $1";
     Ok(sqlx::query(sql).bind(environment_id).fetch_one(&mut **tx).await?.try_get("networks")?)
+}
+
+/// Is there a user of this name?
+pub(super) async fn is_user(db: &Db, name: &str) -> Result<bool> {
+    let sql = "select count(*) as n from users where name = $1";
+    Ok(sqlx::query(sql).bind(name).fetch_one(db.read()).await?.try_get::<i64, _>("n")? > 0)
 }

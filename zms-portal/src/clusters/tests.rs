@@ -1,3 +1,8 @@
+mod adopting;
+mod browser;
+mod pages;
+mod taking;
+
 use zms_drivers::broker::ClusterAdmin as _;
 
 use super::test_support::{Stage, until};

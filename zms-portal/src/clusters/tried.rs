@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 use zms_core::collect::{Adopted, BrokerLogin};
-use zms_drivers::broker::{BrokerError, BrokerId};
+use zms_drivers::broker::BrokerError;
 use zms_drivers::open::Endpoint;
 
 use super::adopt::{Checked, NewCluster, check, target};
@@ -30,8 +30,7 @@ pub enum Tried {
         /// `id host:port` of its brokers.
         brokers: Vec<String>,
         /// The broker that answers for the controller.
-        #[schema(value_type = Option<String>)]
-        controller: Option<BrokerId>,
+        controller: Option<String>,
         /// Topics, its own among them.
         topics: usize,
     },
@@ -139,7 +138,7 @@ async fn ask(app: &App, cluster: &Cluster, endpoint: &Endpoint) -> Result<Tried,
     Ok(Tried::Answers {
         cluster_id: view.id,
         brokers: view.brokers.iter().map(broker).collect(),
-        controller: view.controller,
+        controller: view.controller.map(|id| id.to_string()),
         topics: topics.len(),
     })
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::networks::NetworkList;
 use super::{Actor, Environment, EnvironmentChange, NewEnvironment};
 use crate::access::{Address, Role, User};
 use crate::app::{App, now_ms};
@@ -18,6 +19,7 @@ pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_environments, create_environment))
         .routes(routes!(get_environment, change_environment))
+        .routes(routes!(get_networks, set_networks))
 }
 
 /// All environments.
@@ -70,4 +72,34 @@ async fn change_environment(
 ) -> Result<Json<Environment>> {
     let actor = Actor { user: &user, address: &address.0 };
     Ok(Json(super::change(&app.db, actor, &env, change, now_ms()).await?))
+}
+
+/// Where brokers of an environment may be: portal and collectors dial them nowhere else.
+#[utoipa::path(get, path = "/environments/{env}/networks", tag = "environments", params(("env" = String, Path, description = "Its name", example = "dev")),
+    responses((status = 200, description = "The networks", body = NetworkList), (status = 404, description = "There is no such environment")))]
+async fn get_networks(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<NetworkList>> {
+    user.require(Role::Viewer)?;
+    let environment = super::find_by_name(&app.db, &env).await?;
+    Ok(Json(list(&super::networks(&app.db, &environment.id).await?)))
+}
+
+/// Changes where brokers may be; for operators. An empty list means private ranges and loopback.
+#[utoipa::path(put, path = "/environments/{env}/networks", tag = "environments", params(("env" = String, Path, description = "Its name", example = "dev")),
+    request_body = NetworkList, responses((status = 200, description = "As they are now", body = NetworkList),
+        (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such environment"),
+        (status = 422, description = "One of them is no network")))]
+async fn set_networks(
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Path(env): Path<String>,
+    Json(wanted): Json<NetworkList>,
+) -> Result<Json<NetworkList>> {
+    let actor = Actor { user: &user, address: &address.0 };
+    let environment = super::find_by_name(&app.db, &env).await?;
+    Ok(Json(list(&super::set_networks(&app.db, actor, &environment, &wanted.networks, now_ms()).await?)))
+}
+
+fn list(networks: &zms_core::networks::Networks) -> NetworkList {
+    NetworkList { networks: networks.to_string().split(", ").map(str::to_owned).collect() }
 }

@@ -34,6 +34,7 @@ pub fn pages() -> Router<App> {
         .route("/e/{env}/part", get(one_part))
         .route("/e/{env}/edit", get(edit).post(change))
         .route("/e/{env}/stores", post(choose_stores))
+        .route("/e/{env}/networks", get(edit_networks).post(change_networks))
 }
 
 #[derive(Template)]
@@ -200,6 +201,8 @@ struct OnePage {
     operator: bool,
     part: OnePart,
     choices: Vec<StoreChoice>,
+    /// Where its brokers may be.
+    networks: String,
 }
 
 /// The part that refreshes itself.
@@ -232,7 +235,8 @@ async fn one(chrome: Chrome, user: User, State(app): State<App>) -> Result<Respo
         }
     });
     let operator = user.may(Role::Operator);
-    web::page(OnePage { chrome, operator, part, choices: choices.into() })
+    let networks = super::networks(&app.db, &part.glance.environment.id).await?.to_string();
+    web::page(OnePage { chrome, operator, part, choices: choices.into(), networks })
 }
 
 async fn one_part(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {
@@ -261,4 +265,48 @@ async fn choose_stores(
     let actor = Actor { user: &user, address: &address.0 };
     services::choose_stores(&app, actor, &environment, &form, now_ms()).await?;
     Ok(web::see_other(Link::Environment(&environment.name)))
+}
+
+#[derive(Template)]
+#[template(path = "environments/networks.html")]
+struct NetworksPage {
+    chrome: Chrome,
+    env: String,
+    networks: String,
+    problems: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct NetworksForm {
+    #[serde(default)]
+    networks: String,
+}
+
+async fn edit_networks(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {
+    user.require(Role::Operator)?;
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let networks = super::networks(&app.db, &environment.id).await?.to_string().replace(", ", "\n");
+    web::page(NetworksPage { chrome, env: environment.name, networks, problems: Vec::new() })
+}
+
+async fn change_networks(
+    chrome: Chrome,
+    user: User,
+    address: Address,
+    State(app): State<App>,
+    Form(form): Form<NetworksForm>,
+) -> Result<Response> {
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let actor = Actor { user: &user, address: &address.0 };
+    let texts: Vec<String> =
+        form.networks.split([',', ' ', '\t', '\r', '\n']).filter(|t| !t.is_empty()).map(str::to_owned).collect();
+    match super::set_networks(&app.db, actor, &environment, &texts, now_ms()).await {
+        Ok(_) => Ok(web::see_other(Link::Environment(&environment.name))),
+        Err(Error::Invalid(problems)) => {
+            let problems = problems.iter().map(|problem| problem.text.say(chrome.m)).collect();
+            let page = NetworksPage { chrome, env: environment.name, networks: form.networks, problems };
+            web::page_with(StatusCode::UNPROCESSABLE_ENTITY, page)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -74,8 +74,13 @@ impl Live {
 
 /// Looks; a sentence says what is missing and why.
 pub async fn live(app: &App, cluster: &Cluster, topic: &Topic) -> Result<Live, String> {
+    live_of(app, cluster, &topic.name.clone().into()).await
+}
+
+/// The same of a topic that need not be governed.
+pub async fn live_of(app: &App, cluster: &Cluster, name: &PhysicalName) -> Result<Live, String> {
     let late = || Err(format!("{} did not answer within {} s", cluster.name, DEADLINE.as_secs()));
-    tokio::time::timeout(DEADLINE, ask(app, cluster, &topic.name.clone().into()))
+    tokio::time::timeout(DEADLINE, ask(app, cluster, name))
         .await
         .map_or_else(|_| late(), |said| said.map_err(|error| error.to_string()))
 }

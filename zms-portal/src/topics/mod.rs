@@ -16,7 +16,7 @@ use zms_core::metadata::Order;
 use zms_core::names::TopicName;
 
 pub use api::api;
-pub use look::{GroupLag, Live, PartitionView, lag_of, live};
+pub use look::{GroupLag, Live, PartitionView, lag_of, live, live_of};
 pub use web::pages;
 pub(crate) use web::{group_state_text, state_class, state_text};
 

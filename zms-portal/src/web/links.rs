@@ -19,6 +19,7 @@ pub enum Link<'a> {
     EnvironmentNew,
     Environment(&'a str),
     EnvironmentEdit(&'a str),
+    EnvironmentNetworks(&'a str),
     Hosts(&'a str),
     HostJoin(&'a str),
     Host(&'a str, &'a str),
@@ -29,6 +30,11 @@ pub enum Link<'a> {
     Service(&'a str, &'a str, &'a str),
     Clusters(&'a str),
     Cluster(&'a str, &'a str),
+    ClusterAdopt(&'a str),
+    ClusterTab(&'a str, &'a str, &'a str),
+    ClusterAct(&'a str, &'a str, &'a str),
+    PhysicalTopic(&'a str, &'a str, &'a str),
+    PhysicalGroup(&'a str, &'a str, &'a str),
     Topics(&'a str),
     Topic(&'a str, &'a str, &'a str),
     Groups(&'a str),
@@ -59,6 +65,7 @@ impl fmt::Display for Link<'_> {
             Self::Invitation => f.write_str("/invite"),
             Self::EnvironmentNew => f.write_str("/environments/new"),
             Self::Environment(e) => write!(f, "/e/{}", encode(e)),
+            Self::EnvironmentNetworks(e) => write!(f, "/e/{}/networks", encode(e)),
             Self::EnvironmentEdit(e) => write!(f, "/e/{}/edit", encode(e)),
             Self::Hosts(e) => write!(f, "/e/{}/hosts", encode(e)),
             Self::HostJoin(e) => write!(f, "/e/{}/hosts/join", encode(e)),
@@ -70,6 +77,15 @@ impl fmt::Display for Link<'_> {
             Self::Service(e, service, tab) => write!(f, "/e/{}/services/{}/{}", encode(e), encode(service), encode(tab)),
             Self::Clusters(e) => write!(f, "/e/{}/clusters", encode(e)),
             Self::Cluster(e, name) => write!(f, "/e/{}/clusters/{}", encode(e), encode(name)),
+            Self::ClusterAdopt(e) => write!(f, "/e/{}/clusters/adopt", encode(e)),
+            Self::ClusterTab(e, name, tab) => write!(f, "/e/{}/clusters/{}/{}", encode(e), encode(name), encode(tab)),
+            Self::ClusterAct(e, name, act) => write!(f, "/e/{}/clusters/{}/act/{}", encode(e), encode(name), encode(act)),
+            Self::PhysicalTopic(e, name, topic) => {
+                write!(f, "/e/{}/clusters/{}/topics/{}", encode(e), encode(name), encode(topic))
+            }
+            Self::PhysicalGroup(e, name, group) => {
+                write!(f, "/e/{}/clusters/{}/groups/{}", encode(e), encode(name), encode(group))
+            }
             Self::Topics(e) => write!(f, "/e/{}/topics", encode(e)),
             Self::Topic(e, name, tab) => write!(f, "/e/{}/topics/{}/{}", encode(e), encode(name), encode(tab)),
             Self::Groups(e) => write!(f, "/e/{}/groups", encode(e)),

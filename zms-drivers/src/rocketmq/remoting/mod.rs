@@ -34,9 +34,9 @@ pub const SUCCESS: i32 = 0;
 pub struct Options {
     /// TLS: certificates (PEM) of the authorities that are trusted. `None`: plain text.
     pub authority_pem: Option<String>,
-    /// TLS with the authorities that the system trusts, where `authority_pem` names none.
+    /// TLS with the authorities that this host trusts, where `authority_pem` names none.
     pub system_roots: bool,
-    /// Where servers may be, also those that name servers tell of. `None`: anywhere.
+    /// Where name servers and brokers may be, also those that routes name. `None`: anywhere.
     pub networks: Option<Networks>,
     /// Signs each request: `user` is the access key, `password` the secret key. Their mechanism is not looked at: there is but one.
     pub credentials: Option<Credentials>,

@@ -8,22 +8,30 @@ use tokio_rustls::TlsConnector;
 
 use super::RemotingError;
 
-/// Trusts these authorities and no others; `None`: those that the system trusts.
-pub(super) fn connector(pem: Option<&str>) -> Result<TlsConnector, RemotingError> {
-    let wrong = |why: String| RemotingError::Options(format!("certificates of trusted authorities (PEM): {why}"));
+fn wrong(why: String) -> RemotingError {
+    RemotingError::Options(format!("certificates of trusted authorities (PEM): {why}"))
+}
+
+/// These authorities.
+pub(super) fn given(pem: &str) -> Result<rustls::RootCertStore, RemotingError> {
     let mut roots = rustls::RootCertStore::empty();
-    match pem {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-            }
-        }
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }
-    if roots.is_empty() {
-        return Err(wrong("there is none".to_owned()));
-    }
+    if roots.is_empty() { Err(wrong("there is none in it".to_owned())) } else { Ok(roots) }
+}
+
+/// Those that the system's administrator trusts; one that cannot be read is left out, as every program does.
+pub(super) fn of_this_host() -> Result<rustls::RootCertStore, RemotingError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let none = || RemotingError::Options("this host has no list of trusted authorities (package ca-certificates)".to_owned());
+    if roots.is_empty() { Err(none()) } else { Ok(roots) }
+}
+
+/// Trusts these authorities and no others.
+pub(super) fn connector(roots: rustls::RootCertStore) -> Result<TlsConnector, RemotingError> {
     // Said here because a program may have a second provider in its tree, and rustls refuses to guess then.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -60,6 +68,6 @@ mod tests {
         for wrong in ["", "a", ":1", "a:", "a:0", "a:70000"] {
             assert!(split(wrong).is_err(), "{wrong}");
         }
-        assert!(connector(Some("nothing")).is_err());
+        assert!(given("nothing").is_err());
     }
 }

@@ -47,29 +47,33 @@ pub(super) async fn broker(
 ) -> Result<Told, RemotingError> {
     let limit = admin.remoting.options().call_deadline / 2;
     let mut told = Told::default();
-    let runtime = || admin.ask_within::<Runtime>(address, Request::new(RequestCode::GetBrokerRuntimeInfo), limit);
-    let offsets = || admin.ask_within::<Offsets>(address, Request::new(RequestCode::GetAllConsumerOffset), limit);
+    let offsets = || Request::new(RequestCode::GetAllConsumerOffset);
     if plan.was_away {
-        admin.ask_within::<Offsets>(address, Request::new(RequestCode::GetAllConsumerOffset), MOMENT.min(limit)).await?;
+        admin.ask_within::<Offsets>(address, offsets(), MOMENT.min(limit)).await?;
     }
-    // Committed offsets before ends: lag is never too small by the order of asking.
-    let (offsets, runtime) = tokio::join!(offsets(), runtime());
-    known.offsets = offsets?;
-    told.round_trips = 1;
+    // A broker of 5.x looks at its disks before it tells its counters, which it read first: what else is asked does not wait for that.
+    let runtime = admin.ask_within::<Runtime>(address, Request::new(RequestCode::GetBrokerRuntimeInfo), limit);
+    let moving = async {
+        // Committed offsets before ends: lag is never too small by the order of asking.
+        known.offsets = admin.ask_within(address, offsets(), limit).await?;
+        told.round_trips = 1;
+        let stranger = known.offsets.each().any(|(_, group, _)| !is_internal_group(group) && !known.groups.contains(group));
+        if stranger || known.read.is_none_or(|read| plan.now.duration_since(read) >= plan.pace.refresh) {
+            read_lists(admin, address, known, plan, limit).await?;
+            told.rare_requests += 2;
+        }
+        let due = known.due(plan.now, plan.pace.idle);
+        told.round_trips += u32::from(!due.is_empty());
+        ends(admin, address, known, due, limit).await
+    };
+    let (runtime, seen) = tokio::join!(runtime, moving);
+    let seen = seen?;
     let total = match runtime {
         Ok(runtime) => runtime.table.get("putMessageTimesTotal").and_then(|total| total.parse().ok()),
         // For a second after its start a broker has no counters.
         Err(error) if error.answer() == Some(answers::SYSTEM_ERROR) => None,
         Err(error) => return Err(error),
     };
-    let stranger = known.offsets.each().any(|(_, group, _)| !is_internal_group(group) && !known.groups.contains(group));
-    if stranger || known.read.is_none_or(|read| plan.now.duration_since(read) >= plan.pace.refresh) {
-        read_lists(admin, address, known, plan, limit).await?;
-        told.rare_requests += 2;
-    }
-    let due = known.due(plan.now, plan.pace.idle);
-    told.round_trips += u32::from(!due.is_empty());
-    let seen = ends(admin, address, known, due, limit).await?;
     let rest = known.rest(plan.now, total, seen);
     told.round_trips += u32::from(!rest.is_empty());
     ends(admin, address, known, rest, limit).await?;

@@ -1,8 +1,8 @@
 //! What a collector asks of a RocketMQ cluster in each tick: [`RocketMqScraper`].
 //!
-//! Three round trips: who is there (106); of each master all committed offsets (43) and its counters (28); then ends of topics (202), one
-//! request each, because no request asks for all. `known` is what is kept between ticks, `ask` what one broker is asked; this file
-//! puts the answers together. Masters only: what a slave knows of offsets is seconds old.
+//! Three round trips: who is there (106); of each master all committed offsets (43); then ends of topics (202), one request each, because
+//! no request asks for all. A master's counters (28) come meanwhile. `known` is what is kept between ticks, `ask` what one broker is
+//! asked; this file puts the answers together. Masters only: what a slave knows of offsets is seconds old.
 
 mod ask;
 mod known;

@@ -1,4 +1,10 @@
-//! Pages of clusters.
+//! Pages of clusters: this file the list and the first tabs of one; `adopt` forms; `lists` topics and groups; `physical` one of them;
+//! `takeover`.
+
+mod adopt;
+mod lists;
+mod physical;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +13,13 @@ use askama::Template;
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use zms_drivers::broker::{Broker, BrokerError, BrokerId};
 
-use super::{Cluster, store, subject};
+use super::{Cluster, State as TakenOver, TakeOver, store, subject};
 use crate::access::{Role, User};
 use crate::app::{App, now_ms};
+use crate::engine::Machine as _;
 use crate::engine::web::Steps;
 use crate::error::{Error, Result};
 use crate::metrics::{Chart, ChartView, RangeQuery};
@@ -20,6 +27,7 @@ use crate::services::kind_icon;
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::list::{self, List, ListQuery};
+use crate::web::messages::Messages;
 use crate::web::{self, Path, Query};
 
 /// A page waits no longer for brokers.
@@ -28,7 +36,19 @@ const SORTED_BY: [&str; 3] = ["name", "kind", "topics"];
 
 /// Pages.
 pub fn pages() -> Router<App> {
-    Router::new().route("/e/{env}/clusters", get(all)).route("/e/{env}/clusters/{name}", get(one))
+    Router::new()
+        .route("/e/{env}/clusters", get(all))
+        .route("/e/{env}/clusters/adopt", get(adopt::new).post(adopt::create))
+        .route("/e/{env}/clusters/{name}", get(overview))
+        .route("/e/{env}/clusters/{name}/brokers", get(brokers))
+        .route("/e/{env}/clusters/{name}/topics", get(lists::topics))
+        .route("/e/{env}/clusters/{name}/groups", get(lists::groups))
+        .route("/e/{env}/clusters/{name}/topics/{topic}", get(physical::topic))
+        .route("/e/{env}/clusters/{name}/groups/{group}", get(physical::group))
+        .route("/e/{env}/clusters/{name}/change", get(adopt::edit).post(adopt::change))
+        .route("/e/{env}/clusters/{name}/take-over", get(takeover::choose).post(takeover::begin))
+        .route("/e/{env}/clusters/{name}/act/publish", post(adopt::publish))
+        .route("/e/{env}/clusters/{name}/act/let-go", post(adopt::let_go))
 }
 
 struct Row {
@@ -59,7 +79,7 @@ async fn all(chrome: Chrome, user: User, State(app): State<App>, Query(query): Q
         _ => a.cluster.name.cmp(&b.cluster.name),
     });
     if list.csv {
-        let mut text = list::csv_row(["name", "kind", "addresses", "epoch", "topics"]);
+        let mut text = list::csv_row(["name", "kind", "addresses", "epoch", "topics", "adopted"]);
         for Row { cluster, topics } in &rows.rows {
             let (epoch, topics) = (cluster.epoch.to_string(), topics.to_string());
             text.push_str(&list::csv_row([
@@ -68,6 +88,7 @@ async fn all(chrome: Chrome, user: User, State(app): State<App>, Query(query): Q
                 &cluster.addresses.join(","),
                 &epoch,
                 &topics,
+                if cluster.is_adopted() { "yes" } else { "no" },
             ]));
         }
         return Ok(list::csv(&format!("clusters-{}", environment.name), text));
@@ -92,36 +113,91 @@ struct Live {
     offline: usize,
 }
 
+/// What all pages of one cluster begin with.
+struct Head {
+    env: String,
+    cluster: Cluster,
+    tab: &'static str,
+    operator: bool,
+}
+
+const TABS: [&str; 4] = ["overview", "brokers", "topics", "groups"];
+
+impl Head {
+    async fn load(app: &App, chrome: &Chrome, user: &User, name: &str, tab: &'static str) -> Result<Self> {
+        user.require(Role::Viewer)?;
+        let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+        let cluster = super::find(&app.db, &environment.id, name).await?;
+        Ok(Self { env: environment.name, cluster, tab, operator: user.may(Role::Operator) })
+    }
+
+    fn name(&self) -> &str {
+        self.cluster.name.as_str()
+    }
+
+    fn tabs(&self, m: &Messages) -> [(&'static str, &'static str, String); 4] {
+        TABS.map(|tab| {
+            let (title, link) = match tab {
+                "overview" => (m.clusters_tab_overview(), Link::Cluster(&self.env, self.name()).to_string()),
+                "brokers" => (m.clusters_tab_brokers(), Link::ClusterTab(&self.env, self.name(), tab).to_string()),
+                "topics" => (m.clusters_tab_topics(), Link::ClusterTab(&self.env, self.name(), tab).to_string()),
+                _ => (m.clusters_tab_groups(), Link::ClusterTab(&self.env, self.name(), tab).to_string()),
+            };
+            (tab, title, link)
+        })
+    }
+}
+
 #[derive(Template)]
 #[template(path = "clusters/one.html")]
 struct OnePage {
     chrome: Chrome,
-    env: String,
-    cluster: Cluster,
+    head: Head,
     live: std::result::Result<Live, String>,
     steps: Option<Steps>,
     charts: ChartView,
+    /// What the last take-over left: how many are governed, and what is not and why.
+    taken: Option<(usize, BTreeMap<String, String>)>,
 }
 
-async fn one(
+async fn overview(
     chrome: Chrome,
     user: User,
     State(app): State<App>,
     Path((_, name)): Path<(String, String)>,
     Query(query): Query<RangeQuery>,
 ) -> Result<Response> {
-    user.require(Role::Viewer)?;
-    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
-    let cluster = super::find(&app.db, &environment.id, &name).await?;
+    one(chrome, &user, &app, (&name, TABS[0]), &query).await
+}
+
+async fn brokers(
+    chrome: Chrome,
+    user: User,
+    State(app): State<App>,
+    Path((_, name)): Path<(String, String)>,
+    Query(query): Query<RangeQuery>,
+) -> Result<Response> {
+    one(chrome, &user, &app, (&name, TABS[1]), &query).await
+}
+
+async fn one(chrome: Chrome, user: &User, app: &App, (name, tab): (&str, &'static str), query: &RangeQuery) -> Result<Response> {
+    let head = Head::load(app, &chrome, user, name, tab).await?;
+    let cluster = &head.cluster;
     let late = || Err(format!("no answer within {} s", DEADLINE.as_secs()));
-    let live = tokio::time::timeout(DEADLINE, look(&app, &cluster)).await;
+    let live = tokio::time::timeout(DEADLINE, look(app, cluster)).await;
     let live = live.map_or_else(|_| late(), |said| said.map_err(|error| error.to_string()));
-    let flows = app.engine.of_subject(Some(&environment.id), &subject(&cluster.name)).await?;
-    let steps = flows.into_iter().next().map(|flow| Steps::of(&app.engine, flow, chrome.m, now_ms()));
+    let flow = app.engine.of_subject(Some(&cluster.environment_id), &subject(&cluster.name)).await?.into_iter().next();
+    let taken = flow.as_ref().filter(|flow| flow.kind == TakeOver::KIND).and_then(|flow| {
+        match serde_json::from_value(flow.state.clone()).ok()? {
+            TakenOver::Done { taken, failed } => Some((taken, failed)),
+            TakenOver::Topics { .. } | TakenOver::Groups { .. } => None,
+        }
+    });
+    let steps = flow.map(|flow| Steps::of(&app.engine, flow, chrome.m, now_ms()));
     let (shown, subject) =
         ([Chart::ClusterRate, Chart::ClusterBytes, Chart::ClusterRequests], [("cluster", cluster.name.as_str())]);
-    let charts = ChartView::new(chrome.m, (&environment.name, &chrome.path), &query.range, &shown, &subject);
-    web::page(OnePage { env: environment.name, chrome, cluster, live, steps, charts })
+    let charts = ChartView::new(chrome.m, (&head.env, &chrome.path), &query.range, &shown, &subject);
+    web::page(OnePage { chrome, head, live, steps, charts, taken })
 }
 
 async fn look(app: &App, cluster: &Cluster) -> std::result::Result<Live, BrokerError> {
