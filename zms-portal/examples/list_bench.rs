@@ -1,5 +1,5 @@
 //! How long the list of topics takes with thousands of them: page, later page, filter, other orders, REST. The portal runs in this process, on
-//! SQLite in a temporary folder, and is asked over TLS on 127.0.0.1, one request after the other on one connection, as a browser asks (session
+//! SQLite in a temporary folder or a PostgreSQL of its own, and is asked over TLS on 127.0.0.1, one request after the other on one connection, as a browser asks (session
 //! cookie, gzip). Prints one JSON line for each figure.
 //!
 //! ```text
@@ -24,7 +24,7 @@ use zms_portal::authority::{Listener, serve_tls};
 use zms_portal::config::Config;
 use zms_portal::topics::{self, State, Topic};
 use zms_portal::{serve, setup};
-use zms_testbed::{Against, Figure, percentile};
+use zms_testbed::{Against, Figure, Postgres, percentile};
 
 const CLUSTER: &str = "kafka";
 /// Of a page.
@@ -37,12 +37,21 @@ struct Arguments {
     /// How many topics.
     #[arg(long, default_value_t = 5000)]
     topics: u32,
+    /// On which database.
+    #[arg(long, value_enum, default_value_t = Database::Sqlite)]
+    database: Database,
     /// Requests for each figure.
     #[arg(long, default_value_t = 200)]
     requests: usize,
     /// Only this path, for a profiler.
     #[arg(long)]
     only: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Database {
+    Sqlite,
+    Postgres,
 }
 
 /// The portal's own settings, read from arguments that this program writes.
@@ -70,7 +79,16 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let at = |name: &str| folder.path().join(name).display().to_string();
     std::fs::create_dir(folder.path().join("packages"))?;
     let settings = ["portal", "--data-dir", &at("data"), "--packages", &at("packages"), "--public-url", &url];
-    let app = serve::open(Settings::try_parse_from(settings)?.config).await?;
+    let mut config = Settings::try_parse_from(settings)?.config;
+    let server = match arguments.database {
+        Database::Sqlite => None,
+        Database::Postgres => Some(tokio::task::spawn_blocking(Postgres::start).await?),
+    };
+    if let Some(server) = &server {
+        server.create("zms", None);
+        config.database_url = Some(server.url("zms"));
+    }
+    let app = serve::open(config).await?;
     let (_end, stop) = watch::channel(false);
     tokio::spawn(serve_tls(listener, app.authority.server_config(Listener::Ui)?, serve::ui_router(&app), stop));
 
@@ -104,7 +122,8 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let (times, sent) = measure(&browser, &path, arguments.requests).await?;
         eprintln!("list: {what}: {seen} topics, {} KB, as sent {} KB", plain.len() / 1000, sent / 1000);
         for (percent, against) in [(50, Against::Nothing), (95, Against::AtMost(P95_MS))] {
-            let what = format!("{what}, {} topics, p{percent}", arguments.topics);
+            let on = if server.is_some() { " on PostgreSQL" } else { "" };
+            let what = format!("{what}, {} topics{on}, p{percent}", arguments.topics);
             Figure { bench: "list", what, value: percentile(&times, percent), unit: "ms", against }.print();
         }
     }

@@ -3,13 +3,17 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
 /// Web UI, REST API and agent API of ZMS.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
     /// Folder of the portal's own files: database, key, certificates.
     #[arg(long, env = "ZMS_DATA_DIR", default_value = "/var/lib/zms-portal")]
     pub data_dir: PathBuf,
-    /// Database: sqlite:///path or postgres://…; by default portal.db in the data folder.
+    /// Database: sqlite:///path or postgres://user@host:port/database; by default portal.db in the data folder. A password in it belongs
+    /// into the environment or a file, as every process of the machine can read arguments.
     #[arg(long, env = "ZMS_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// File with the database URL, for URLs that hold a password.
@@ -53,6 +57,30 @@ pub struct Config {
     pub setup_code_minutes: u32,
 }
 
+/// Refuses a database URL with a password among the arguments, which every process of the machine can read.
+///
+/// # Errors
+/// Says where the URL belongs; never repeats it.
+pub fn refuse_secrets_in_argv(matches: &ArgMatches) -> anyhow::Result<()> {
+    let within = matches.subcommand().map_or(matches, |(_, within)| within);
+    let from_argv =
+        within.try_contains_id("database_url").is_ok() && within.value_source("database_url") == Some(ValueSource::CommandLine);
+    let password = within.try_get_one::<String>("database_url").ok().flatten().is_some_and(|url| has_password(url));
+    anyhow::ensure!(
+        !(from_argv && password),
+        "--database-url: the URL holds a password, and every process of the machine can read it among the arguments; \
+         put the URL into a file for --database-url-file, or into ZMS_DATABASE_URL"
+    );
+    Ok(())
+}
+
+fn has_password(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = place.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || parameters.split('&').any(|parameter| parameter.starts_with("password="))
+}
+
 impl Config {
     /// The database to open.
     pub fn database_url(&self) -> anyhow::Result<String> {
@@ -91,5 +119,45 @@ impl Config {
                 Ok(format!("https://{host}:{}", self.agent_listen.port()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    #[test]
+    fn a_password_among_the_arguments_is_refused_and_not_repeated() {
+        for (url, refused) in [
+            ("postgres://zms:geheim@db/zms", true),
+            ("postgres://zms@db/zms?password=geheim", true),
+            ("postgres://zms:ge@heim@db/zms", true),
+            ("postgres://zms@db:5432/zms?sslmode=require", false),
+            ("sqlite:///var/lib/zms/portal.db", false),
+        ] {
+            let matches = Arguments::command().try_get_matches_from(["portal", "--database-url", url]).unwrap();
+            let said = refuse_secrets_in_argv(&matches);
+            assert_eq!(said.is_err(), refused, "{url}");
+            assert!(said.err().is_none_or(|error| !format!("{error:#}").contains("heim")));
+        }
+        assert!(refuse_secrets_in_argv(&Arguments::command().try_get_matches_from(["portal"]).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn the_url_comes_from_its_file_without_the_end_of_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("url");
+        std::fs::write(&file, "postgres://zms:geheim@db/zms\n").unwrap();
+        let arguments = ["portal", "--database-url-file", file.to_str().unwrap()];
+        let config = Arguments::try_parse_from(arguments).unwrap().config;
+        assert_eq!(config.database_url().unwrap(), "postgres://zms:geheim@db/zms");
     }
 }

@@ -73,7 +73,9 @@ fn arguments() -> anyhow::Result<Arguments> {
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         command = zms_core::config::with_file(command, &text).with_context(|| file.display().to_string())?;
     }
-    Ok(Arguments::from_arg_matches(&command.get_matches())?)
+    let matches = command.get_matches();
+    zms_portal::config::refuse_secrets_in_argv(&matches)?;
+    Ok(Arguments::from_arg_matches(&matches)?)
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {

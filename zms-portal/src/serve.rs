@@ -39,8 +39,12 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    run_app(open(config).await?).await
+}
+
+/// Serves an app that was opened, until SIGTERM or SIGINT.
+pub async fn run_app(app: App) -> anyhow::Result<()> {
     let metrics = PrometheusBuilder::new().install_recorder().context("setting up our own metrics")?;
-    let app = open(config).await?;
     let (end, stop) = watch::channel(false);
     let ui = listen(app.config.ui_listen, "UI and API").await?;
     let agents = listen(app.config.agent_listen, "agents").await?;
@@ -57,6 +61,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         async move { app.engine.run(stop).await }
     });
     tokio::spawn(metrics::keep(app.clone(), stop.clone()));
+    tokio::spawn(metrics::follow(app.clone(), stop.clone()));
     let servers = [
         tokio::spawn(serve_tls(ui, app.authority.server_config(Listener::Ui)?, ui_router(&app), stop.clone())),
         tokio::spawn(serve_tls(agents, app.authority.server_config(Listener::Agents)?, agent_router(&app), stop.clone())),
@@ -110,13 +115,18 @@ pub async fn invite_administrator(config: Config, name: &str) -> anyhow::Result<
 
 /// Opens everything that requests need.
 pub async fn open(config: Config) -> anyhow::Result<App> {
+    open_with(config, engine::Settings::default()).await
+}
+
+/// The same, with the engine's waits of one's own.
+pub async fn open_with(config: Config, waits: engine::Settings) -> anyhow::Result<App> {
     create_private(&config.data_dir).with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
     let db = Db::open(&config.database_url()?).await?;
     let vault = Vault::open(db.clone(), &config.key_file()).await?;
     let authority = Authority::open(&db, &vault, &config.public_host()?, now_ms()).await?;
     let stock = Stock::open(config.packages.clone()).await?;
     let catalogue = Catalogue::load(config.catalogue.as_deref())?;
-    let engine = Engine::new(db.clone());
+    let engine = Engine::with(db.clone(), waits);
     let metadata = Metadata::new(db.clone(), vault.clone(), authority.clone());
     let (hub, brokers, metrics) = (Hub::new(), Brokers::new(vault.clone()), Metrics::default());
     let app = App::new(Parts { config, db, vault, authority, metadata, brokers, metrics, engine, catalogue, stock, hub });

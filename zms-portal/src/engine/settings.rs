@@ -14,7 +14,7 @@ pub struct Settings {
     pub back_off_first: Duration,
     /// The longest wait after a failure.
     pub back_off_most: Duration,
-    /// Effects under way at one target, all portals together. On PostgreSQL two portals that look in the same moment may each fill it.
+    /// Effects under way at one target, all portals together.
     pub per_target: usize,
     /// Effects under way in this portal. Beyond the number of dead targets times `per_target`, so that they cannot use it up: a
     /// target that failed gets one at a time.

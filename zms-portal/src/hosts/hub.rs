@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::{Instant, timeout};
 use zms_core::host::{Answer, Ask, Finding, Question};
 
-use super::{row, store};
+use super::seen::Heard;
+use super::{follow, row};
 use crate::app::{new_id, now_ms};
 use crate::db::Db;
 use crate::error::{Error, Result, Text};
@@ -19,8 +20,6 @@ use crate::error::{Error, Result, Text};
 const MOST_QUESTIONS: usize = 32;
 /// Most refused joins that are audited in a minute.
 const MOST_REFUSALS: u32 = 60;
-/// How often changes by other portals are looked for.
-const LOOK: Duration = Duration::from_millis(500);
 /// Runs that are remembered of a host to find a clone by.
 const RUNS: usize = 8;
 
@@ -44,12 +43,13 @@ impl Default for Waits {
 pub struct Hub(Arc<Inner>);
 
 #[derive(Default)]
-struct Inner {
+pub(super) struct Inner {
     waits: Waits,
     lines: Mutex<HashMap<String, Arc<Line>>>,
     /// The minute, and how many refused joins were audited in it.
     refusals: Mutex<(i64, u32)>,
     follows: AtomicBool,
+    heard: Heard,
 }
 
 /// One host.
@@ -141,6 +141,21 @@ impl Hub {
         state.twin
     }
 
+    /// Is a request of this host under way here, so that it can be asked at once?
+    pub(super) fn holds(&self, host_id: &str) -> bool {
+        let line = lock(&self.0.lines).get(host_id).cloned();
+        line.is_some_and(|line| lock(&line.state).held > 0)
+    }
+
+    /// Hosts that are to be written down.
+    pub(super) fn heard(&self) -> &Heard {
+        &self.0.heard
+    }
+
+    pub(super) fn of(inner: &Weak<Inner>) -> Option<Self> {
+        inner.upgrade().map(Self)
+    }
+
     pub(super) fn line(&self, host_id: &str) -> Arc<Line> {
         let new = || Arc::new(Line { waits: self.0.waits, ..Line::default() });
         lock(&self.0.lines).entry(host_id.to_owned()).or_insert_with(new).clone()
@@ -157,10 +172,10 @@ impl Hub {
         refusals.1 <= MOST_REFUSALS
     }
 
-    /// Wakes hosts of which another portal changed what is wanted, from the first call on and as long as the hub lives.
+    /// Does what `follow` says, from the first call on and as long as the hub lives.
     pub(super) fn follow(&self, db: &Db) {
         if !self.0.follows.swap(true, Ordering::Relaxed) {
-            tokio::spawn(follow(Arc::downgrade(&self.0), db.clone()));
+            tokio::spawn(follow::run(Arc::downgrade(&self.0), db.clone()));
         }
     }
 }
@@ -247,36 +262,12 @@ impl Drop for Held {
     }
 }
 
-async fn follow(hub: Weak<Inner>, db: Db) {
-    let mut last = None;
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(hub) = hub.upgrade().map(Hub) else { return };
-        let changed = async {
-            let from = match last {
-                Some(from) => from,
-                None => store::last_change(&db).await?,
-            };
-            Ok::<_, Error>((from, store::changes_after(&db, from).await?))
-        };
-        match changed.await {
-            Ok((from, changes)) => {
-                last = Some(changes.last().map_or(from, |(n, _)| *n));
-                changes.iter().for_each(|(_, host_id)| hub.wake(host_id));
-            }
-            Err(error) => tracing::warn!(?error, "looking for changed hosts failed; trying again"),
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing in here panics half-way through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn unavailable(say: impl Fn(crate::web::messages::Messages) -> String + Send + Sync + 'static) -> Error {
+pub(super) fn unavailable(say: impl Fn(crate::web::messages::Messages) -> String + Send + Sync + 'static) -> Error {
     Error::Unavailable(Text::new(say))
 }
 

@@ -5,6 +5,7 @@
 //! - `token`, `line`, `script`: the line that an operator pastes on a host;
 //! - `entry`, `join`: the host's side of it, until it has a certificate;
 //! - `agent_api`: what an agent asks; `caller`: who it is; `sync`: the long poll; `hub`: who waits, questions and answers;
+//! - `follow`: what other portals changed; `relay`: questions to hosts of other portals; `seen`: who was heard, written down together;
 //! - `desired`: what is wanted of a host; `change`: what people change;
 //! - `web` pages, `api` REST, `store` SQL, `answer` answers to programs.
 
@@ -15,11 +16,14 @@ mod caller;
 mod change;
 mod desired;
 mod entry;
+mod follow;
 mod hub;
 mod join;
 mod line;
+mod relay;
 mod row;
 mod script;
+mod seen;
 mod store;
 mod sync;
 #[cfg(test)]
@@ -34,6 +38,7 @@ pub use desired::{set_desired, set_desired_of_environment};
 pub use entry::join;
 pub use hub::{Hub, Twin};
 pub use line::{LineView, MadeLine, NewLine};
+pub use relay::ask;
 pub use row::{HostDetail, HostRow, HostStatus, SILENCE_MS};
 pub use store::Peer;
 pub use web::pages;

@@ -11,6 +11,7 @@ use super::caller::Caller;
 use super::desired::set_desired_above;
 use super::hub::Line;
 use super::join::record;
+use super::row::SILENCE_MS;
 use super::store::{self, Word};
 use crate::app::{App, now_ms};
 use crate::audit::Outcome;
@@ -20,8 +21,6 @@ use crate::error::Result;
 pub(super) const HOLD: Duration = Duration::from_secs(25);
 /// Up to this share of the hold longer, so that hosts that came together do not come back together.
 const JITTER: f64 = 0.2;
-/// A host that only says that it is there is written down so often, in milliseconds.
-const SEEN_EACH_MS: i64 = 5_000;
 /// A generation beyond this is no generation: it would not fit into every number.
 const LARGEST: u64 = 1 << 53;
 
@@ -67,21 +66,28 @@ async fn hear(app: &App, caller: &Caller, line: &Arc<Line>, request: &SyncReques
     let now = now_ms();
     let standing = &caller.standing;
     let machine = request.facts.as_ref().map(|facts| facts.machine.as_str());
+    if app.db.is_shared() && !standing.run.is_empty() && standing.run != request.run {
+        // Another portal may have heard the other of two machines.
+        let other = store::detail(app.db.read(), &caller.id).await?.row.facts.machine;
+        line.note_run(&standing.run, Some(&other), now);
+    }
     let cloned = line.note_run(&request.run, machine, now);
     let known = request.run == standing.run;
     // Its facts make a run known; a report follows when the agent has looked.
     let full = !known && request.facts.is_none();
     let silent = request.report.is_none() && request.facts.is_none();
-    let fresh = standing.seen_at.is_some_and(|seen| now - seen < SEEN_EACH_MS);
+    // Who was away is written down at once, so that pages do not show it as away any longer.
+    let online = standing.seen_at.is_some_and(|seen| now - seen < SILENCE_MS);
     let behind = u64::try_from(standing.generation).unwrap_or_default() < request.have && request.have < LARGEST;
-    if silent && known && fresh && !behind && !cloned {
+    let skew_ms = i64::try_from(request.clock_ms).unwrap_or(i64::MAX).saturating_sub(now);
+    if silent && known && online && !behind && !cloned {
+        app.hub.heard().note(&caller.id, now, skew_ms);
         return Ok(full);
     }
-    let clock = i64::try_from(request.clock_ms).unwrap_or(i64::MAX);
     let word = Word {
         // A run that is not known yet stays unknown until its facts came.
         run: if full { &standing.run } else { &request.run },
-        skew_ms: clock.saturating_sub(now),
+        skew_ms,
         report: request.report.as_ref(),
         facts: request.facts.as_ref(),
     };

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use zms_core::collect::Snapshot;
 
-use super::orders;
+use super::{orders, shared};
 use crate::app::{App, now_ms};
 use crate::authority::{Named, PeerCertificate};
 use crate::environments::{self, Environment};
@@ -65,7 +65,7 @@ async fn give_orders(
 
 async fn take_snapshot(State(app): State<App>, collector: Collector, body: Body) -> Result<StatusCode, Refused> {
     let snapshot: Snapshot = answer::json(body, SNAPSHOT).await?;
-    match app.metrics.snapshots.tell(&collector.environment.id, snapshot, now_ms()) {
+    match shared::tell(&app, &collector.environment.id, snapshot, now_ms()).await? {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(fence) => Err(Refused::new(StatusCode::CONFLICT, format!("a collector with the fence {fence} leads"))),
     }

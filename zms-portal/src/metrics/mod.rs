@@ -2,7 +2,7 @@
 //!
 //! Read in this order:
 //! - `orders`: what an environment's collectors have to do; `collector_api`: how they ask, and how they tell;
-//! - [`Snapshots`]: what each environment's leading collector last saw, in memory; [`Pulse`]: the same at a glance;
+//! - [`Snapshots`]: what each environment's leading collector last saw, in memory; `shared`: the same for several portals; [`Pulse`]: the same at a glance;
 //! - [`Stores`]: the environments' InfluxDB, its users and its database;
 //! - `chart`: which charts there are, pure; `draw`: asking the store, and why a chart has gaps;
 //! - `api` REST; [`ChartView`]: a chart on a page.
@@ -13,6 +13,7 @@ mod collector_api;
 mod draw;
 mod orders;
 mod pulse;
+mod shared;
 mod snapshots;
 mod store;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use api::api;
 pub use chart::Chart;
 pub use collector_api::collector_api;
 pub use pulse::{Behind, Pulse, Trend};
+pub use shared::follow;
 pub use snapshots::{Snapshots, Told};
 pub use store::Stores;
 pub use store::keep;
@@ -38,6 +40,4 @@ pub struct Metrics {
     pub snapshots: Snapshots,
     /// Metric stores that were reached.
     pub stores: Stores,
-    /// Revisions of orders.
-    orders: orders::Revisions,
 }

@@ -1,36 +1,56 @@
 //! What the collectors of an environment have to do.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest as _, Sha256};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
 use zms_core::collect::{Login, MetadataStore, Orders, Placed, Watched};
 use zms_core::names::{ClusterName, HostId};
 
 use super::TICK_S;
 use crate::app::App;
 use crate::clusters;
+use crate::db::Db;
 use crate::environments::Environment;
 use crate::error::Result;
 use crate::{hosts, services};
 
-/// Which revision an environment's orders have: the time at which they were first seen as they are now. So a revision grows with each
-/// change, and over restarts of the portal too.
-#[derive(Clone, Default)]
-pub(super) struct Revisions(Arc<Mutex<BTreeMap<String, Orders>>>);
-
-impl Revisions {
-    /// Puts a revision on orders.
-    fn stamp(&self, environment_id: &str, mut orders: Orders, now_ms: i64) -> Orders {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.get(environment_id);
-        let now = u64::try_from(now_ms).unwrap_or_default();
-        orders.revision = before.map_or(now, |before| before.revision);
-        if before != Some(&orders) {
-            orders.revision = before.map_or(now, |before| now.max(before.revision + 1));
-            known.insert(environment_id.to_owned(), orders.clone());
+/// Puts a revision on orders: the time at which they were first seen as they are now, by any portal. So a revision grows with each
+/// change, and over restarts of the portal too; collectors ignore a lower one.
+async fn stamp(db: &Db, environment_id: &str, mut orders: Orders, now_ms: i64) -> Result<Orders> {
+    orders.revision = 0;
+    let hash = hash(&orders)?;
+    let known = "select hash, revision from orders_revisions where environment_id = $1";
+    let read = |row: Option<AnyRow>| -> sqlx::Result<Option<(String, i64)>> {
+        row.map(|row| Ok((row.try_get("hash")?, row.try_get("revision")?))).transpose()
+    };
+    let before = read(sqlx::query(known).bind(environment_id).fetch_optional(db.read()).await?)?;
+    let revision = match before {
+        Some((same, revision)) if same == hash => revision,
+        _ => {
+            let mut tx = db.begin().await?;
+            // Another portal may have been quicker.
+            let before = read(sqlx::query(known).bind(environment_id).fetch_optional(&mut *tx).await?)?;
+            let revision = match before {
+                Some((same, revision)) if same == hash => revision,
+                Some((_, revision)) => now_ms.max(revision + 1),
+                None => now_ms,
+            };
+            let upsert = "insert into orders_revisions (environment_id, hash, revision) values ($1, $2, $3) \
+                          on conflict (environment_id) do update set hash = $2, revision = $3";
+            sqlx::query(upsert).bind(environment_id).bind(&hash).bind(revision).execute(&mut *tx).await?;
+            tx.commit().await?;
+            revision
         }
-        orders
-    }
+    };
+    orders.revision = u64::try_from(revision).unwrap_or_default();
+    Ok(orders)
+}
+
+fn hash(orders: &Orders) -> Result<String> {
+    let digest = Sha256::digest(serde_json::to_vec(orders)?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Orders as of now.
@@ -81,15 +101,15 @@ pub(super) async fn of(app: &App, environment: &Environment, now_ms: i64) -> Res
         adopted,
         tick_s: TICK_S,
     };
-    Ok(app.metrics.orders.stamp(&environment.id, orders, now_ms))
+    stamp(&app.db, &environment.id, orders, now_ms).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_revision_grows_with_each_change_and_never_goes_back() {
+    #[tokio::test]
+    async fn a_revision_grows_with_each_change_and_never_goes_back_whichever_portal_is_asked() {
         let orders = |tick_s| Orders {
             revision: 0,
             environment: "dev".to_owned(),
@@ -100,8 +120,16 @@ mod tests {
             adopted: Vec::new(),
             tick_s,
         };
-        let revisions = Revisions::default();
-        let stamp = |tick_s, now| revisions.stamp("e", orders(tick_s), now).revision;
-        assert_eq!([stamp(10, 100), stamp(10, 200), stamp(5, 300), stamp(10, 250), stamp(10, 900)], [100, 100, 300, 301, 301]);
+        let (test, db) = Db::temporary().await;
+        let other = Db::open(test.url()).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        let environment = "insert into environments (id, name, title, colour, created_at) values ('e', 'e', '', '', 1)";
+        sqlx::query(environment).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        for (db, tick_s, now, expected) in
+            [(&db, 10, 100, 100), (&other, 10, 200, 100), (&other, 5, 300, 300), (&db, 10, 250, 301), (&other, 10, 900, 301)]
+        {
+            assert_eq!(stamp(db, "e", orders(tick_s), now).await.unwrap().revision, expected, "{now}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use zms_drivers::influx::{Lines, MetricError};
 
 use super::chart::{Subject, Windows};
 use super::draw::draw;
-use super::{Chart, collector_api};
+use super::{Chart, collector_api, shared};
 use crate::app::{new_id, now_ms};
 use crate::authority::{Named, PeerCertificate};
 use crate::clusters::test_support::Stage;
@@ -129,6 +129,30 @@ async fn a_snapshot_of_an_earlier_leader_and_garbage_are_refused() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body:?}");
     }
     assert_eq!(stage.app.metrics.snapshots.last(&stage.environment.id).unwrap().snapshot.fence, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_collector_told_one_portal_is_seen_at_the_other_and_an_earlier_leader_is_refused_at_both() {
+    let stage = Stage::set().await;
+    let other = crate::serve::open(stage.app.config.clone()).await.unwrap();
+    let id = stage.environment.id.as_str();
+    let snapshot = |fence, at_ms| Snapshot { fence, at_ms, ..Snapshot::default() };
+    let now = now_ms();
+    let mut seen = std::collections::BTreeMap::new();
+    let fence_at = |app: &crate::app::App| app.metrics.snapshots.last(id).map(|told| (told.snapshot.fence, told.at_ms));
+
+    shared::tell(&stage.app, id, snapshot(2, 1), now).await.unwrap().unwrap();
+    shared::hear(&other, &mut seen).await.unwrap();
+    assert_eq!(fence_at(&other), Some((2, now)));
+    assert_eq!(shared::tell(&other, id, snapshot(1, 2), now + 5).await.unwrap(), Err(2));
+    // The other's clock is behind: what is told later is still newer.
+    shared::tell(&other, id, snapshot(3, 3), now - 500).await.unwrap().unwrap();
+    shared::hear(&stage.app, &mut std::collections::BTreeMap::new()).await.unwrap();
+    assert_eq!(fence_at(&stage.app), Some((3, now + 1)));
+    // A portal that is started again knows what was told before.
+    let again = crate::serve::open(stage.app.config.clone()).await.unwrap();
+    shared::hear(&again, &mut std::collections::BTreeMap::new()).await.unwrap();
+    assert_eq!(fence_at(&again).map(|(fence, _)| fence), Some(3));
 }
 
 async fn cpu(stage: &Stage) -> Result<super::draw::Drawn, Error> {

@@ -7,6 +7,7 @@ use zms_core::names::InstanceId;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::hosts;
 
 /// A host that does not answer within this time is away.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ pub struct LogPiece {
 /// [`Error::Unavailable`] if the host does not answer or has no such log.
 pub(super) async fn read(app: &App, host: &str, instance: &InstanceId, from: Option<u64>) -> Result<LogPiece> {
     let ask = Ask::Log { instance: instance.clone(), from };
-    let answer = tokio::time::timeout(DEADLINE + SPARE, app.hub.ask(host, ask, DEADLINE)).await;
+    let answer = tokio::time::timeout(DEADLINE + SPARE, hosts::ask(app, host, ask, DEADLINE)).await;
     match answer {
         Ok(Ok(Finding::Log { text, from, next, size })) => Ok(LogPiece { text: visible(&text), from, next, size }),
         Ok(Err(error)) => Err(error),

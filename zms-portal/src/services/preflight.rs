@@ -10,6 +10,7 @@ use super::decide::Decided;
 use super::store::InstanceRow;
 use crate::app::App;
 use crate::error::{Error, Text};
+use crate::hosts;
 
 /// A host that does not answer within this time has failed the check.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ pub(super) async fn run(app: &App, decided: &Decided, in_use: &InUse) -> Vec<Che
         let mut checks = portal_checks(&planned.spec, planned.memory_mib, host.facts.memory_mib, &host.id, in_use);
         let ask = Ask::Preflight { instances: vec![planned.spec.clone()] };
         // The hub has the deadline too; this one holds whatever the hub does.
-        let answer = tokio::time::timeout(DEADLINE + SPARE, app.hub.ask(&host.id, ask, DEADLINE)).await;
+        let answer = tokio::time::timeout(DEADLINE + SPARE, hosts::ask(app, &host.id, ask, DEADLINE)).await;
         match answer {
             Ok(Ok(Finding::Preflight { checks: found })) => checks.extend(found.into_iter().map(|check| {
                 let text = check.text;

@@ -1,5 +1,7 @@
 //! What a visitor gets when a request comes to nothing: a page, or `problem+json` (RFC 9457), in their language.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::Json;
 use axum::body::{Body, to_bytes};
@@ -9,6 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::chrome::{Chrome, messages};
 use super::form::encode;
@@ -19,6 +22,9 @@ use crate::error::{Error, Problem, Text};
 
 /// Longest sentence of the framework that is passed on, in bytes.
 const FOREIGN_SENTENCE: usize = 4 << 10;
+
+/// An error page gets its menu if that takes no longer.
+const FRAME_WITHIN: Duration = Duration::from_secs(2);
 
 /// Carries the number of a failed request, as its page and the log name it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -174,7 +180,9 @@ fn logged(error: &Error, request: &Parts) -> String {
 
 async fn frame(app: &App, mut request: Parts) -> Chrome {
     let bare = Chrome::bare(&request);
-    Chrome::from_request_parts(&mut request, app).await.unwrap_or(bare)
+    // It asks the database, whose absence may be what the page is about.
+    let whole = timeout(FRAME_WITHIN, Chrome::from_request_parts(&mut request, app)).await;
+    whole.ok().and_then(Result::ok).unwrap_or(bare)
 }
 
 fn fields(error: &Error) -> &[Problem] {

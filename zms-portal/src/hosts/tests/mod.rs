@@ -4,5 +4,6 @@ mod joining;
 mod listener;
 mod pages;
 mod script;
+mod several;
 mod support;
 mod syncing;

@@ -6,7 +6,7 @@ use zms_core::host::{Answer, Ask, Finding, HostFacts, SyncReply, SyncRequest};
 use zms_core::names::InstanceId;
 
 use super::support::{Host, Portal, report, spec, sync};
-use crate::app::now_ms;
+use crate::app::{App, now_ms};
 use crate::authority::PeerCertificate;
 use crate::hosts::caller::Caller;
 use crate::hosts::sync::{self, Synced};
@@ -17,8 +17,8 @@ use crate::packages::test_support::put;
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::ZERO;
 
-async fn caller(portal: &Portal, host: &Host) -> Caller {
-    let standing = store::standing(&portal.app.db, &host.id).await.unwrap().unwrap();
+async fn caller(app: &App, host: &Host) -> Caller {
+    let standing = store::standing(&app.db, &host.id).await.unwrap().unwrap();
     let peer = PeerCertificate {
         der: [].into(),
         named: crate::authority::Named::Host(host.id.clone()),
@@ -30,13 +30,22 @@ async fn caller(portal: &Portal, host: &Host) -> Caller {
 }
 
 async fn ask(portal: &Portal, host: &Host, request: SyncRequest, hold: Duration) -> SyncReply {
-    match sync::sync(&portal.app, &caller(portal, host).await, request, hold).await.unwrap() {
+    ask_at(&portal.app, host, request, hold).await
+}
+
+pub(super) async fn ask_at(app: &App, host: &Host, request: SyncRequest, hold: Duration) -> SyncReply {
+    match sync::sync(app, &caller(app, host).await, request, hold).await.unwrap() {
         Synced::Reply(reply) => *reply,
         Synced::Revoked => panic!("the host is in service"),
     }
 }
 
-fn facts(machine: &str) -> Option<HostFacts> {
+/// Was the request ended because the host was taken out of service?
+pub(super) async fn ended_at(app: &App, host: &Host, request: SyncRequest, hold: Duration) -> bool {
+    matches!(sync::sync(app, &caller(app, host).await, request, hold).await.unwrap(), Synced::Revoked)
+}
+
+pub(super) fn facts(machine: &str) -> Option<HostFacts> {
     Some(HostFacts { machine: machine.into(), hostname: "web".into(), cpus: 2, ..HostFacts::default() })
 }
 
@@ -103,7 +112,7 @@ async fn a_host_that_is_taken_out_of_service_is_let_go_at_once() {
     let portal = Portal::new().await;
     let host = portal.host("web").await;
     ask(&portal, &host, SyncRequest { facts: facts("m1"), ..sync("r1", 1, 0) }, SHORT).await;
-    let caller = caller(&portal, &host).await;
+    let caller = caller(&portal.app, &host).await;
     let request = sync("r1", 2, 0);
     let begun = Instant::now();
     let (ended, ()) = tokio::join!(sync::sync(&portal.app, &caller, request, LONG), async {

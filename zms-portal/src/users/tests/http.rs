@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::db::TestDb;
 use crate::{serve, setup};
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
 #[derive(Parser)]
 struct Arguments {
@@ -24,13 +24,13 @@ struct Arguments {
 }
 
 /// A browser that keeps the session cookie.
-struct Browser {
-    router: Router,
-    cookie: Option<String>,
+pub(super) struct Browser {
+    pub(super) router: Router,
+    pub(super) cookie: Option<String>,
     language: &'static str,
 }
 
-struct Answer {
+pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: String,
@@ -42,13 +42,13 @@ impl Answer {
     }
 
     #[track_caller]
-    fn is(self, status: u16) -> Self {
+    pub(super) fn is(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self
     }
 
     #[track_caller]
-    fn leads_to(self, location: &str) {
+    pub(super) fn leads_to(self, location: &str) {
         assert_eq!((self.status, self.location()), (StatusCode::SEE_OTHER, location), "{}", self.body);
     }
 }
@@ -79,17 +79,17 @@ impl Browser {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    pub(super) async fn get(&mut self, path: &str) -> Answer {
         self.send("GET", path, "", String::new()).await
     }
 
-    async fn form(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(super) async fn form(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let encode = crate::web::form::encode;
         let body = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>().join("&");
         self.send("POST", path, "application/x-www-form-urlencoded", body).await
     }
 
-    async fn api(&mut self, method: &str, path: &str, body: serde_json::Value) -> Answer {
+    pub(super) async fn api(&mut self, method: &str, path: &str, body: serde_json::Value) -> Answer {
         self.send(method, &format!("/api/v1{path}"), "application/json", body.to_string()).await
     }
 
@@ -98,7 +98,7 @@ impl Browser {
     }
 }
 
-async fn portal() -> (TestDb, App, Browser) {
+pub(super) async fn portal() -> (TestDb, App, Browser) {
     // Another test of this process may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let folder = TestDb::new().await;

@@ -1,9 +1,11 @@
-//! The use cases on a real database: `sign_in` `invitation` `people` `account`; `http`: pages and API with all layers around them.
+//! The use cases on a real database: `sign_in` `invitation` `people` `account`; `http`: pages and API with all layers around them;
+//! `several`: the same behind a load balancer.
 
 mod account;
 mod http;
 mod invitation;
 mod people;
+mod several;
 mod sign_in;
 
 use super::test_support::{add, add_with, user};
