@@ -3,11 +3,13 @@
 //! 1. [`remoting`]: requests and answers over one connection for each address.
 //! 2. [`json`]: the dialect that brokers write.
 //! 3. [`route`]: which brokers and queues there are; [`names`] asks name servers for it; [`version`] is what a broker can do.
-//!
-//! 4. [`RocketMqProducer`] and [`RocketMqConsumer`]: `message` is what they send and receive, `net` what they know of their cluster.
+//! 4. [`RocketMqAdmin`]: what operators do; [`RocketMqScraper`]: what collectors ask.
+//! 5. [`RocketMqProducer`] and [`RocketMqConsumer`]: `message` is what they send and receive, `net` what they know of their cluster.
 //!
 //! Operators' half needs the feature `rocketmq-admin`, applications' half `rocketmq`; these modules are shared by both.
 
+#[cfg(feature = "rocketmq-admin")]
+mod admin;
 #[cfg(feature = "rocketmq")]
 mod consumer;
 #[cfg(feature = "rocketmq")]
@@ -24,11 +26,17 @@ mod producer;
 mod queue;
 pub mod remoting;
 pub mod route;
+#[cfg(feature = "rocketmq-admin")]
+mod scraper;
 pub mod version;
 #[cfg(feature = "rocketmq")]
 mod waits;
 
+#[cfg(feature = "rocketmq-admin")]
+pub use admin::RocketMqAdmin;
 #[cfg(feature = "rocketmq")]
 pub use consumer::{RocketMqConsumer, Waits};
 #[cfg(feature = "rocketmq")]
 pub use producer::RocketMqProducer;
+#[cfg(feature = "rocketmq-admin")]
+pub use scraper::{Pace, RocketMqScraper};
