@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
 #[path = "group/java.rs"]
+#[allow(clippy::disallowed_methods, reason = "it compiles and runs the program that is compared with")]
 mod java;
 
 use std::collections::{BTreeMap, BTreeSet};
