@@ -21,7 +21,7 @@ mod zookeeper;
 
 pub use certificates::Certificates;
 pub use figure::{Against, Figure, percentile};
-pub use influx::Influx;
+pub use influx::{Influx, InfluxLine, InfluxOperator};
 pub use kafka::{Kafka, KafkaLine, KafkaWish};
 pub use process::free_port;
 pub use proxy::Proxy;
