@@ -23,6 +23,10 @@ pub trait Bench: Sync {
     fn sink(&self, store: &Store) -> Arc<dyn MetricSink>;
     fn store(&self, store: &Store) -> Arc<dyn MetricStore>;
     fn admin_as(&self, user: &str, password: &str) -> Arc<dyn MetricAdmin>;
+    /// 2 says of what somebody may not ask that it is not there.
+    fn hides(&self) -> bool {
+        false
+    }
     /// A database with our retentions, and its users.
     async fn prepare(&self, database: &str, users: &[(&str, &str, Right)]) {
         let admin = self.admin_as(ADMINISTRATOR, PASSWORD);

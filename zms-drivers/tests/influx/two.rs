@@ -82,6 +82,9 @@ impl Bench for TwoBench {
     fn admin_as(&self, user: &str, password: &str) -> Arc<dyn MetricAdmin> {
         influx::admin(&self.url, user, password, DEADLINE).unwrap()
     }
+    fn hides(&self) -> bool {
+        true
+    }
     /// Buckets for the retentions, and an authorisation of 1.x's form (user and password) for each user.
     async fn prepare(&self, database: &str, users: &[(&str, &str, Right)]) {
         let mut buckets = Vec::new();
