@@ -4,15 +4,17 @@
 //!
 //! Read in this order:
 //! 1. [`names`]: identifiers that were checked once and are carried as types from then on.
-//! 2. [`package`]: what an agent installs.
-//! 3. [`host`]: the desired state of a host and what its agent reports.
-//! 4. [`probe`]: when a running process counts as healthy.
-//! 5. [`catalogue`]: what kinds of service there are, and how settings become files and command lines.
-//! 6. [`metadata`]: where topics live, as applications read it from ZooKeeper.
-//! 7. [`collect`]: what collectors hear, and what they tell.
-//! 8. [`statistics`]: what applications say about their sending and consuming.
-//! 9. [`series`]: which figures are kept over time.
+//! 2. [`broker`]: how brokers and partitions are called, on Kafka and on RocketMQ.
+//! 3. [`package`]: what an agent installs.
+//! 4. [`host`]: the desired state of a host and what its agent reports.
+//! 5. [`probe`]: when a running process counts as healthy.
+//! 6. [`catalogue`]: what kinds of service there are, and how settings become files and command lines.
+//! 7. [`metadata`]: where topics live, as applications read it from ZooKeeper.
+//! 8. [`collect`]: what collectors hear, and what they tell.
+//! 9. [`statistics`]: what applications say about their sending and consuming.
+//! 10. [`series`]: which figures are kept over time.
 
+pub mod broker;
 pub mod catalogue;
 pub mod collect;
 #[cfg(feature = "config")]

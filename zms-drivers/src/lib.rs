@@ -4,7 +4,8 @@
 //! 2. [`broker`]: what a cluster of brokers can do, whichever kind: [`broker::ClusterAdmin`], [`broker::Producer`],
 //!    [`broker::Consumer`], [`broker::Scraper`]; [`open`] is the only place that knows which kind a cluster is.
 //! 3. [`kafka`]: Kafka behind those traits.
-//! 4. [`influx`]: InfluxDB, where figures over time are.
+//! 4. [`rocketmq`]: RocketMQ behind the same traits.
+//! 5. [`influx`]: InfluxDB, where figures over time are.
 //!
 //! The fakes (feature `fake`) pass the same contract suites as the real servers: `tests/`.
 
@@ -15,5 +16,6 @@ pub mod influx;
 pub mod kafka;
 #[cfg(feature = "meta")]
 pub mod meta;
-#[cfg(any(feature = "kafka", feature = "kafka-admin"))]
 pub mod open;
+#[cfg(feature = "rocketmq-wire")]
+pub mod rocketmq;

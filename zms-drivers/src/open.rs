@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Endpoint {
     /// Its name, for messages.
     pub cluster: String,
-    /// `host:port` of some of its brokers.
+    /// `host:port` of some of its brokers; RocketMQ: of its name servers.
     pub addresses: Vec<String>,
     /// TLS to the brokers: certificates (PEM) of the authorities that are trusted. `None`: plain text.
     pub authority_pem: Option<String>,
@@ -33,7 +33,7 @@ impl Endpoint {
     }
 }
 
-/// SASL.
+/// SASL; RocketMQ: access key and secret key, whatever the mechanism.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// How.
@@ -66,15 +66,21 @@ impl std::fmt::Debug for Credentials {
 /// # Errors
 /// [`BrokerError::Refused`](crate::broker::BrokerError::Refused) if the endpoint cannot be right,
 /// [`BrokerError::Unsupported`](crate::broker::BrokerError::Unsupported) for a kind that this program cannot speak to.
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rocketmq"))]
 pub fn producer(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
     delivery: Duration,
 ) -> Result<std::sync::Arc<dyn crate::broker::Producer>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka")]
         zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?)),
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "send to RocketMQ in this version")),
+        #[cfg(feature = "rocketmq")]
+        zms_core::metadata::BrokerKind::RocketMq => {
+            Ok(std::sync::Arc::new(crate::rocketmq::RocketMqProducer::new(endpoint, delivery)?))
+        }
+        #[cfg(not(all(feature = "kafka", feature = "rocketmq")))]
+        other => Err(cannot(endpoint, &format!("send to {other}: this program was built without it"))),
     }
 }
 
@@ -82,17 +88,23 @@ pub fn producer(
 ///
 /// # Errors
 /// As [`producer`].
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rocketmq"))]
 pub fn consumer(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
     subscription: &crate::broker::Subscription,
 ) -> Result<std::sync::Arc<dyn crate::broker::Consumer>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka")]
         zms_core::metadata::BrokerKind::Kafka => {
             Ok(std::sync::Arc::new(crate::kafka::KafkaConsumer::new(endpoint, subscription)?))
         }
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "consume from RocketMQ in this version")),
+        #[cfg(feature = "rocketmq")]
+        zms_core::metadata::BrokerKind::RocketMq => {
+            Ok(std::sync::Arc::new(crate::rocketmq::RocketMqConsumer::new(endpoint, subscription)?))
+        }
+        #[cfg(not(all(feature = "kafka", feature = "rocketmq")))]
+        other => Err(cannot(endpoint, &format!("consume from {other}: this program was built without it"))),
     }
 }
 
@@ -101,14 +113,18 @@ pub fn consumer(
 /// # Errors
 /// [`BrokerError::Refused`](crate::broker::BrokerError::Refused) if the endpoint cannot be right,
 /// [`BrokerError::Unsupported`](crate::broker::BrokerError::Unsupported) for a kind that this program cannot speak to.
-#[cfg(feature = "kafka-admin")]
+#[cfg(any(feature = "kafka-admin", feature = "rocketmq-admin"))]
 pub fn admin(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
 ) -> Result<std::sync::Arc<dyn crate::broker::ClusterAdmin>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka-admin")]
         zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaAdmin::new(endpoint)?)),
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "administer RocketMQ in this version")),
+        #[cfg(feature = "rocketmq-admin")]
+        zms_core::metadata::BrokerKind::RocketMq => Ok(std::sync::Arc::new(crate::rocketmq::RocketMqAdmin::new(endpoint)?)),
+        #[cfg(not(all(feature = "kafka-admin", feature = "rocketmq-admin")))]
+        other => Err(cannot(endpoint, &format!("administer {other}: this program was built without it"))),
     }
 }
 
@@ -116,18 +132,22 @@ pub fn admin(
 ///
 /// # Errors
 /// As [`admin`].
-#[cfg(feature = "kafka-admin")]
+#[cfg(any(feature = "kafka-admin", feature = "rocketmq-admin"))]
 pub fn scraper(
     kind: zms_core::metadata::BrokerKind,
     endpoint: &Endpoint,
 ) -> Result<Box<dyn crate::broker::Scraper>, crate::broker::BrokerError> {
     match kind {
+        #[cfg(feature = "kafka-admin")]
         zms_core::metadata::BrokerKind::Kafka => Ok(Box::new(crate::kafka::KafkaScraper::new(endpoint)?)),
-        zms_core::metadata::BrokerKind::RocketMq => Err(cannot(endpoint, "scrape RocketMQ in this version")),
+        #[cfg(feature = "rocketmq-admin")]
+        zms_core::metadata::BrokerKind::RocketMq => Ok(Box::new(crate::rocketmq::RocketMqScraper::new(endpoint)?)),
+        #[cfg(not(all(feature = "kafka-admin", feature = "rocketmq-admin")))]
+        other => Err(cannot(endpoint, &format!("scrape {other}: this program was built without it"))),
     }
 }
 
-#[cfg(any(feature = "kafka", feature = "kafka-admin"))]
+#[cfg(not(all(feature = "kafka", feature = "rocketmq", feature = "kafka-admin", feature = "rocketmq-admin")))]
 fn cannot(endpoint: &Endpoint, what: &str) -> crate::broker::BrokerError {
     crate::broker::BrokerError::Unsupported { cluster: endpoint.cluster.clone(), what: what.to_owned() }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use crate::db;
 use crate::web::messages::Messages;
 
 /// A sentence in the reader's language, made when it is shown.
@@ -101,7 +102,11 @@ impl Error {
 
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
-        Self::Internal(Arc::new(error))
+        match error.downcast::<sqlx::Error>() {
+            Ok(error) if db::is_unavailable(&error) => error.into(),
+            Ok(error) => Self::Internal(Arc::new(error.into())),
+            Err(error) => Self::Internal(Arc::new(error)),
+        }
     }
 }
 
@@ -109,7 +114,10 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::RowNotFound => Self::NotFound,
-            sqlx::Error::PoolTimedOut => Self::Unavailable(Text::new(|m| m.error_database_busy().to_owned())),
+            away if db::is_unavailable(&away) => {
+                tracing::warn!(cause = %away, "the database is away or busy");
+                Self::Unavailable(Text::new(|m| m.error_database_busy().to_owned()))
+            }
             other => Self::Internal(Arc::new(other.into())),
         }
     }

@@ -50,3 +50,4 @@ pub use error::Error;
 pub use message::{Message, Received, Sent};
 pub use waits::Waits;
 pub use zms::Zms;
+pub use zms_core::broker::PartitionId;

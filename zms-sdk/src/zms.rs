@@ -164,7 +164,7 @@ impl Zms {
         self.open()?;
         let group = PhysicalName::new(group).map_err(|error| Error::Setting(error.to_string()))?;
         let (tools, tasks, all) = (self.0.tools.clone(), self.0.tasks.clone(), Arc::clone(&self.0.consumers));
-        Ok(ConsumerBuilder { group, tools, tasks, all, attempts: None })
+        Ok(ConsumerBuilder { group, tools, tasks, all, attempts: None, tags: Vec::new(), later: false })
     }
 
     /// Stops consumers, waits for what is under way, leaves. How many messages were given up because the deadline passed.

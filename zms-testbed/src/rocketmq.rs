@@ -3,7 +3,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -164,6 +164,38 @@ impl RocketMq {
         format!("127.0.0.1:{}", self.brokers[self.find(name, id)].port)
     }
 
+    /// The folder of the jars that it runs from; Apache's client is among them.
+    pub fn jars(&self) -> PathBuf {
+        packages::unpacked("rocketmq", self.line.version()).join("libs")
+    }
+
+    /// Makes a topic with so many queues on each master; ready when every name server tells where it is.
+    pub fn make_topic(&self, topic: &str, queues: usize) {
+        let queues = queues.to_string();
+        let masters: Vec<&Node> = self.brokers.iter().filter(|node| node.id == 0).collect();
+        for master in &masters {
+            let fields = serde_json::json!({
+                "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues, "writeQueueNums": queues, "perm": "6",
+                "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false",
+            });
+            let answer = ask(master.port, 17, &fields).unwrap();
+            assert!(answer.contains("\"code\":0"), "making topic {topic} on {}: {answer}", master.name);
+        }
+        let end = Instant::now() + Duration::from_secs(30);
+        for server in &self.name_servers {
+            let there = |answer: String| masters.iter().all(|master| answer.contains(&format!("\"{}\"", master.name)));
+            while !ask(server.port, 105, &serde_json::json!({"topic": topic})).is_some_and(there) {
+                assert!(Instant::now() < end, "topic {topic} has no route after 30 s");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// Positions of all groups on a master, as it writes them: `{"offsetTable":{"topic@group":{0:3}}}`, which is no JSON.
+    pub fn positions(&self, name: &str) -> String {
+        ask(self.brokers[self.find(name, 0)].port, 43, &serde_json::json!({})).unwrap()
+    }
+
     /// kill -9 of a broker.
     pub fn kill(&mut self, name: &str, id: u64) {
         let index = self.find(name, id);
@@ -292,14 +324,21 @@ fn broker_port() -> u16 {
 
 /// What a name server says of the cluster (request code 106); `None` if it says nothing yet.
 fn cluster_info(port: u16) -> Option<String> {
+    ask(port, 106, &serde_json::json!({}))
+}
+
+/// Header and body of an answer, as text; `None` if there is none.
+fn ask(port: u16, code: i32, fields: &serde_json::Value) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-    let header = br#"{"code":106,"flag":0,"language":"OTHER","opaque":1,"version":399}"#;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let header =
+        serde_json::json!({"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 399, "extFields": fields})
+            .to_string();
     let length = u32::try_from(header.len()).expect("it is short");
-    stream.write_all(&[&(length + 4).to_be_bytes()[..], &length.to_be_bytes()[..], header].concat()).ok()?;
+    stream.write_all(&[&(length + 4).to_be_bytes()[..], &length.to_be_bytes()[..], header.as_bytes()].concat()).ok()?;
     let mut word = [0; 4];
     stream.read_exact(&mut word).ok()?;
-    let mut reply = vec![0; usize::try_from(u32::from_be_bytes(word)).ok()?.min(1 << 20)];
+    let mut reply = vec![0; usize::try_from(u32::from_be_bytes(word)).ok()?.min(8 << 20)];
     stream.read_exact(&mut reply).ok()?;
     Some(String::from_utf8_lossy(&reply).into_owned())
 }

@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use zms_testbed::{Influx, InfluxLine, Kafka, KafkaLine, KafkaWish, Proxy, RocketLine, RocketMq, RocketWish, ZooKeeper, ZooWish};
+use zms_testbed::{
+    Influx, InfluxLine, Kafka, KafkaLine, KafkaWish, Postgres, Proxy, RocketLine, RocketMq, RocketWish, ZooKeeper, ZooWish,
+};
 
 #[test]
 fn zookeeper_and_influxdb_come_back_after_a_kill() {
@@ -25,6 +27,17 @@ fn influxdb_2_comes_back_after_a_kill() {
     influx.kill();
     influx.restart();
     assert!(!influx.operator().token.is_empty());
+}
+
+#[test]
+fn postgresql_comes_back_with_its_databases() {
+    let mut postgres = Postgres::start();
+    postgres.create("one", None);
+    postgres.stop();
+    postgres.restart();
+    postgres.create("two", Some("one"));
+    postgres.remove("one");
+    assert!(postgres.url("two").ends_with("/two"));
 }
 
 fn kafka_comes_back(line: KafkaLine) {

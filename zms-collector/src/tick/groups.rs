@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use zms_core::collect::GroupFigures;
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::series::{KAFKA_GROUP, KAFKA_GROUP_TOPIC, Point};
-use zms_drivers::broker::{Ends, GroupState, Scrape, ScrapedGroup};
+use zms_drivers::broker::{Ends, GroupState, PartitionId, Scrape, ScrapedGroup};
 
 use super::{count, messages};
 
-type Committed = BTreeMap<PhysicalName, BTreeMap<i32, i64>>;
+type Committed = BTreeMap<PhysicalName, BTreeMap<PartitionId, i64>>;
 
 /// A line for each topic of each group, by group and topic.
 pub(super) fn figures(
@@ -38,11 +38,11 @@ fn line(
     cluster: &ClusterName,
     group: &ScrapedGroup,
     topic: &PhysicalName,
-    offsets: &BTreeMap<i32, i64>,
+    offsets: &BTreeMap<PartitionId, i64>,
     ends: &Ends,
     rate_out: Option<f64>,
 ) -> GroupFigures {
-    let lag_of = |(id, committed): (&i32, &i64)| Some(ends.get(id)?.as_ref()?.end - committed);
+    let lag_of = |(id, committed): (&PartitionId, &i64)| Some(ends.get(id)?.as_ref()?.end - committed);
     let lags: Option<Vec<i64>> = offsets.iter().filter(|(id, _)| ends.contains_key(id)).map(lag_of).collect();
     let lags = lags.filter(|lags| !lags.is_empty());
     GroupFigures {
@@ -59,7 +59,7 @@ fn line(
 }
 
 /// Messages committed since the tick before, over partitions with a commit both times; `None` if a commit went back or there was none.
-fn grown(before: &BTreeMap<i32, i64>, now: &BTreeMap<i32, i64>) -> Option<f64> {
+fn grown(before: &BTreeMap<PartitionId, i64>, now: &BTreeMap<PartitionId, i64>) -> Option<f64> {
     let both = now.iter().filter_map(|(id, offset)| Some(offset - before.get(id)?));
     let grown: Option<Vec<i64>> = both.map(|new| (new >= 0).then_some(new)).collect();
     grown.filter(|grown| !grown.is_empty()).map(|grown| messages(grown.into_iter().sum()))

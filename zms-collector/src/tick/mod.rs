@@ -13,7 +13,7 @@ use zms_core::collect::{Attempt, ClusterFigures, GroupFigures, Reach, TopicFigur
 use zms_core::metadata::BrokerKind;
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::series::{KAFKA_CLUSTER, KAFKA_TOPIC, Point};
-use zms_drivers::broker::{BrokerError, Ends, Scrape, Topic};
+use zms_drivers::broker::{BrokerError, BrokerId, Ends, PartitionId, Scrape, Topic};
 
 /// What a tick leaves for the next one.
 #[derive(Debug, Clone, Default)]
@@ -21,9 +21,9 @@ pub struct Before {
     /// Time of the tick, milliseconds since 1970.
     at_ms: i64,
     /// Log ends of all topics; `None` for a partition whose leader was silent.
-    ends: BTreeMap<PhysicalName, BTreeMap<i32, Option<i64>>>,
+    ends: BTreeMap<PhysicalName, BTreeMap<PartitionId, Option<i64>>>,
     /// Group → topic → partition → committed offset.
-    committed: BTreeMap<PhysicalName, BTreeMap<PhysicalName, BTreeMap<i32, i64>>>,
+    committed: BTreeMap<PhysicalName, BTreeMap<PhysicalName, BTreeMap<PartitionId, i64>>>,
 }
 
 /// What came of a tick.
@@ -108,7 +108,7 @@ fn messages(count: i64) -> f64 {
 
 /// Messages that came since the tick before; `None` where it is not known. A topic or partition that was not there then has all of its
 /// messages from since then.
-fn grown(before: Option<&BTreeMap<i32, Option<i64>>>, ends: &Ends) -> Option<f64> {
+fn grown(before: Option<&BTreeMap<PartitionId, Option<i64>>>, ends: &Ends) -> Option<f64> {
     let mut sum = 0;
     for (id, range) in ends {
         let range = range.as_ref()?;
@@ -170,7 +170,7 @@ fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigure
             bytes: scrape.cost.bytes,
         },
         brokers: Some(count(scrape.view.brokers.len())),
-        controller: scrape.view.controller,
+        controller: scrape.view.controller.as_ref().and_then(BrokerId::plain),
         topics: Some(count(topics.len())),
         partitions: Some(sum(|topic| topic.partitions)),
         under_replicated: Some(sum(|topic| topic.under_replicated)),

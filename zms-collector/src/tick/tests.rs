@@ -16,21 +16,24 @@ fn cluster() -> ClusterName {
 
 /// A topic whose partitions end there; `None`: its leader said nothing.
 fn topic(text: &str, ends: &[Option<i64>]) -> (Topic, Ends) {
-    let partition = |id| Partition { id, leader: Some(1), replicas: vec![1], isr: vec![1] };
-    let ends: Ends = (0..).zip(ends).map(|(id, end)| (id, end.map(|end| Range { start: 0, end }))).collect();
-    (Topic { name: name(text), internal: false, partitions: ends.keys().map(|id| partition(*id)).collect() }, ends)
+    let partition = |id| Partition { id, leader: Some(1.into()), replicas: vec![1.into()], isr: vec![1.into()] };
+    let ends: Ends = (0_i32..).zip(ends).map(|(id, end)| (id.into(), end.map(|end| Range { start: 0, end }))).collect();
+    (Topic { name: name(text), internal: false, partitions: ends.keys().map(|id| partition(id.clone())).collect() }, ends)
 }
 
 fn group(text: &str, on: &str, offsets: &[(i32, i64)]) -> ScrapedGroup {
     let summary = GroupSummary { name: name(text), state: GroupState::Stable, protocol: "classic".to_owned() };
-    let committed =
-        if offsets.is_empty() { BTreeMap::new() } else { BTreeMap::from([(name(on), offsets.iter().copied().collect())]) };
+    let committed = if offsets.is_empty() {
+        BTreeMap::new()
+    } else {
+        BTreeMap::from([(name(on), offsets.iter().map(|(id, offset)| ((*id).into(), *offset)).collect())])
+    };
     ScrapedGroup { summary, members: Some(1), committed: Ok(committed) }
 }
 
 fn scrape(topics: Vec<(Topic, Ends)>, groups: Vec<ScrapedGroup>) -> Scrape {
-    let broker = Broker { id: 1, host: "b".to_owned(), port: 1, rack: None };
-    let view = ClusterView { id: "c".to_owned(), controller: Some(1), brokers: vec![broker] };
+    let broker = Broker { id: 1.into(), host: "b".to_owned(), port: 1, rack: None };
+    let view = ClusterView { id: "c".to_owned(), controller: Some(1.into()), brokers: vec![broker] };
     let cost = Cost { took: Duration::from_millis(3), requests: 2, round_trips: 2, rare_requests: 1, bytes: 9 };
     Scrape { view, topics, groups, silent: Vec::new(), cost }
 }
@@ -114,7 +117,7 @@ fn a_cluster_that_is_away_has_no_figures_but_that_and_the_rate_after_it_covers_t
 #[test]
 fn a_silent_broker_is_named() {
     let mut said = scrape(vec![topic("orders", &[None])], Vec::new());
-    said.silent.push((2, "no answer within 10 s".to_owned()));
+    said.silent.push((2.into(), "no answer within 10 s".to_owned()));
     let outcome = tick(&cluster(), 1, Ok(said), &mut None);
     assert_eq!(outcome.cluster.reach, Reach::Partly("broker 2: no answer within 10 s".to_owned()));
     assert_eq!((outcome.topics[0].end, outcome.topics[0].kept), (None, None));

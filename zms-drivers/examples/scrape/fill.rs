@@ -42,7 +42,7 @@ pub async fn fill(bootstrap: &str, filling: &Filling) -> Result<(), Box<dyn std:
     let producer = open::producer(BrokerKind::Kafka, &endpoint, Duration::from_secs(30))?;
     let sends = stream::iter(0..partitions * MESSAGES).map(|number| {
         let key = Some(Bytes::from(number.to_string()));
-        producer.send(Outgoing { topic: name.clone(), key, value: Some(Bytes::from_static(b"v")), headers: Vec::new() })
+        producer.send(Outgoing { key, ..Outgoing::new(name.clone(), "v") })
     });
     let sent = sends.buffer_unordered(AT_ONCE).try_fold(0, |sent, _| async move { Ok(sent + 1) }).await?;
     eprintln!("{sent} messages sent");

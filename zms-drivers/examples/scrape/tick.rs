@@ -56,7 +56,7 @@ fn tick(scrape: &Scrape, rss_bytes: u64) -> Tick {
     let ends = scrape.topics.iter().flat_map(|(_, ends)| ends.values());
     let offsets = scrape.groups.iter().filter_map(|group| group.committed.as_ref().ok());
     let partitions = || scrape.topics.iter().flat_map(|(topic, _)| &topic.partitions);
-    let leaders: std::collections::BTreeSet<i32> = partitions().filter_map(|partition| partition.leader).collect();
+    let leaders: std::collections::BTreeSet<_> = partitions().filter_map(|partition| partition.leader.as_ref()).collect();
     Tick {
         groups: scrape.groups.len(),
         partitions: partitions().count(),

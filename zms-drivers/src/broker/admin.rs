@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use zms_core::broker::{BrokerId, PartitionId};
+use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 
 use super::BrokerError;
@@ -11,8 +13,8 @@ use super::BrokerError;
 /// A broker of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broker {
-    /// Kafka: node id.
-    pub id: i32,
+    /// Its identity.
+    pub id: BrokerId,
     /// As it advertises itself.
     pub host: String,
     /// As it advertises itself.
@@ -27,22 +29,22 @@ pub struct ClusterView {
     /// The cluster's own id.
     pub id: String,
     /// Broker that answers for the controller; `None` when there is none now.
-    pub controller: Option<i32>,
+    pub controller: Option<BrokerId>,
     /// Those that are up, by id.
     pub brokers: Vec<Broker>,
 }
 
-/// A partition. Kafka: leader, replicas and in-sync replicas are broker ids.
+/// A partition; RocketMQ: a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
-    /// From 0.
-    pub id: i32,
-    /// `None`: offline.
-    pub leader: Option<i32>,
-    /// Preferred leader first.
-    pub replicas: Vec<i32>,
-    /// In-sync replicas (ISR).
-    pub isr: Vec<i32>,
+    /// Its identity.
+    pub id: PartitionId,
+    /// `None`: offline. RocketMQ: the master.
+    pub leader: Option<BrokerId>,
+    /// Preferred leader first. RocketMQ: all brokers of its name.
+    pub replicas: Vec<BrokerId>,
+    /// In-sync replicas (ISR). RocketMQ: those that are registered.
+    pub isr: Vec<BrokerId>,
 }
 
 /// A topic with its partitions by id.
@@ -52,7 +54,7 @@ pub struct Topic {
     pub name: PhysicalName,
     /// One of the broker's own (`__consumer_offsets`).
     pub internal: bool,
-    /// By id, without gaps.
+    /// By id.
     pub partitions: Vec<Partition>,
 }
 
@@ -69,7 +71,7 @@ impl Topic {
 }
 
 /// First offset still there and the next one to be written, for each partition by id; `None` where the leader did not answer.
-pub type Ends = BTreeMap<i32, Option<Range>>;
+pub type Ends = BTreeMap<PartitionId, Option<Range>>;
 
 /// Offsets of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,12 +98,23 @@ pub struct Setting {
 pub struct TopicWish {
     /// Its name there.
     pub name: PhysicalName,
-    /// At least 1.
+    /// At least 1. RocketMQ: queues on all masters together, spread as evenly as may be.
     pub partitions: i32,
-    /// At least 1, at most the number of brokers.
+    /// At least 1, at most the number of brokers. RocketMQ: not chosen for a topic, and not looked at; it is what slaves its masters have.
     pub replicas: i16,
     /// Settings that differ from the broker's defaults.
     pub config: BTreeMap<String, String>,
+}
+
+/// A consumer group that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupWish {
+    /// Its name there.
+    pub name: PhysicalName,
+    /// Every member gets every message, and keeps its offsets itself.
+    pub broadcast: bool,
+    /// Where a group without offsets begins. Brokers of RocketMQ before 5.0 leave that to the client.
+    pub consume_from: ConsumeFrom,
 }
 
 /// Whether something had to be done.
@@ -150,7 +163,7 @@ pub struct GroupSummary {
     pub name: PhysicalName,
     /// What it does.
     pub state: GroupState,
-    /// Kafka: `classic`, `consumer`, `share` …
+    /// Kafka: `classic`, `consumer`, `share` … RocketMQ: `clustering`, `broadcasting` as its members say; empty when nobody says.
     pub protocol: String,
 }
 
@@ -164,7 +177,7 @@ pub struct Member {
     /// Address that it comes from.
     pub host: String,
     /// Topic → partitions.
-    pub assigned: BTreeMap<PhysicalName, Vec<i32>>,
+    pub assigned: BTreeMap<PhysicalName, Vec<PartitionId>>,
 }
 
 /// A group with its members.
@@ -177,7 +190,7 @@ pub struct Group {
 }
 
 /// Committed offsets of one group: topic → partition → offset. A partition without one is absent: unknown, not 0.
-pub type Committed = BTreeMap<PhysicalName, BTreeMap<i32, i64>>;
+pub type Committed = BTreeMap<PhysicalName, BTreeMap<PartitionId, i64>>;
 
 /// Where a group should stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,7 +203,7 @@ pub enum OffsetWish {
     /// At the first message with this time or a later one (milliseconds since 1970); after the newest if there is none.
     Time(i64),
     /// At these offsets: partition → offset.
-    At(BTreeMap<i32, i64>),
+    At(BTreeMap<PartitionId, i64>),
 }
 
 /// What operators do to a cluster. Every call has a deadline inside; every `ensure_…` may be done again.
@@ -230,6 +243,8 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     async fn describe_groups(&self, names: &[PhysicalName]) -> Result<Vec<Group>, BrokerError>;
     /// Committed offsets of these groups, in the same order; an error belongs to its group alone.
     async fn committed(&self, names: &[PhysicalName]) -> Result<Vec<Result<Committed, BrokerError>>, BrokerError>;
+    /// The group may be consumed with. Kafka makes groups of their own accord: [`Ensured::There`].
+    async fn ensure_group(&self, wish: &GroupWish) -> Result<Ensured, BrokerError>;
     /// A group without members stands there, on every partition of the topic; made if it was not there.
     ///
     /// # Errors

@@ -7,9 +7,12 @@ use bytes::Bytes;
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 
-use super::BrokerError;
+use super::{BrokerError, PartitionId};
 
 /// A message on its way to a topic.
+///
+/// RocketMQ keeps text only: a key, tag or header value that is no UTF-8, or is empty, a header name that is there twice or that RocketMQ uses
+/// itself, is refused there. It has no tombstones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// Where to.
@@ -20,14 +23,28 @@ pub struct Outgoing {
     pub value: Option<Bytes>,
     /// In their order; a name may be there twice.
     pub headers: Vec<(String, Bytes)>,
+    /// By which consumers may choose. RocketMQ's brokers filter by it; in Kafka it is the header [`TAG_HEADER`], and consumers filter.
+    pub tag: Option<String>,
+    /// Not delivered before this time has passed. RocketMQ only: before 5.0 one of eighteen steps (1 s to 2 h), from 5.0 on any.
+    pub delay: Option<Duration>,
 }
 
+impl Outgoing {
+    /// Without key, headers, tag and delay.
+    pub fn new(topic: PhysicalName, value: impl Into<Bytes>) -> Self {
+        Self { topic, key: None, value: Some(value.into()), headers: Vec::new(), tag: None, delay: None }
+    }
+}
+
+/// The header that is a message's tag in Kafka.
+pub const TAG_HEADER: &str = "zms-tag";
+
 /// Where a broker put a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Placed {
     /// Partition.
-    pub partition: i32,
-    /// Offset in it.
+    pub partition: PartitionId,
+    /// Offset in it; of a delayed message, where it waits.
     pub offset: i64,
 }
 
@@ -44,8 +61,12 @@ pub struct Incoming {
     pub key: Option<Bytes>,
     /// The message; `None` for a tombstone.
     pub value: Option<Bytes>,
-    /// In their order.
+    /// In their order; in RocketMQ, which keeps none, by name.
     pub headers: Vec<(String, Bytes)>,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// How often it was delivered before: 0 at first, one more each time it comes again after [`Consumer::failed`].
+    pub attempt: u32,
 }
 
 /// Sends to one cluster. All calls may run side by side; dropping one does not take back what was sent.
@@ -69,6 +90,35 @@ pub struct Subscription {
     pub topics: Vec<PhysicalName>,
     /// For a group without a committed offset.
     pub from: ConsumeFrom,
+    /// Who gets a message.
+    pub mode: Delivery,
+    /// Only messages with one of these tags; none: all messages. All members of a group must name the same.
+    pub tags: Vec<String>,
+    /// RocketMQ: the next message of a partition comes only after this one was done, and a partition has one owner at any moment, for which
+    /// brokers keep locks. In Kafka a partition's messages come in order in any case.
+    pub ordered: bool,
+}
+
+impl Subscription {
+    /// To all messages of one topic, each for one member.
+    pub fn new(group: PhysicalName, topic: PhysicalName, from: ConsumeFrom) -> Self {
+        Self { group, topics: vec![topic], from, mode: Delivery::Clustering, tags: Vec::new(), ordered: false }
+    }
+
+    /// Whether a message with this tag is asked for.
+    pub fn wants(&self, tag: Option<&str>) -> bool {
+        self.tags.is_empty() || tag.is_some_and(|tag| self.tags.iter().any(|wanted| wanted == tag))
+    }
+}
+
+/// Who gets a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// One member of the group.
+    #[default]
+    Clustering,
+    /// Every member. Positions are kept in the member's memory alone: it begins where [`Subscription::from`] says each time it is made.
+    Broadcast,
 }
 
 /// A member of a consumer group on one cluster.
@@ -82,8 +132,14 @@ pub trait Consumer: Send + Sync + 'static {
     /// This message was handled. Its partition's position is committed within a second or so, up to the first message that is not
     /// handled; messages may be done in any order. Nothing happens if the partition went to another member meanwhile.
     fn done(&self, message: &Incoming) -> Result<(), BrokerError>;
+    /// This message was not handled: it comes again later, with a higher [`Incoming::attempt`], and counts as handled meanwhile where the broker
+    /// keeps it (RocketMQ: after 16 attempts in `%DLQ%<group>`). Kafka's brokers keep nothing: the member itself delivers it again, and its
+    /// position waits.
+    ///
+    /// In a broadcast of RocketMQ, and in Kafka with [`Subscription::ordered`], nobody delivers again: [`BrokerError::Unsupported`].
+    async fn failed(&self, message: &Incoming) -> Result<(), BrokerError>;
     /// Partitions that it has now, with their topics.
-    fn assigned(&self) -> Vec<(PhysicalName, i32)>;
+    fn assigned(&self) -> Vec<(PhysicalName, PartitionId)>;
     /// Commits what is done and leaves the group.
     async fn close(&self, deadline: Duration) -> Result<(), BrokerError>;
 }

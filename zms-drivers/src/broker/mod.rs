@@ -13,3 +13,4 @@ pub use client::*;
 pub use error::BrokerError;
 pub use positions::Positions;
 pub use scrape::*;
+pub use zms_core::broker::{BrokerId, PartitionId};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{BrokerError, ClusterView, Committed, Ends, GroupSummary, Topic};
+use super::{BrokerError, BrokerId, ClusterView, Committed, Ends, GroupSummary, Topic};
 
 /// What a cluster said in one tick. Committed offsets are older than log ends: lag is never too small by the order of asking.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct Scrape {
     /// All groups, by name.
     pub groups: Vec<ScrapedGroup>,
     /// Brokers that did not answer in time, or that hold replicas and are not there, by id, each with the reason.
-    pub silent: Vec<(i32, String)>,
+    pub silent: Vec<(BrokerId, String)>,
     /// What it cost.
     pub cost: Cost,
 }

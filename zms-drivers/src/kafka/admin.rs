@@ -14,11 +14,11 @@ use zms_kafka_wire::messages::metadata_response::MetadataResponseBroker;
 use zms_kafka_wire::{Cluster, Mechanism as WireMechanism, Options, Sasl, WireError};
 
 use crate::broker::{
-    Broker, BrokerError, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupSummary, OffsetWish, Setting, Topic,
-    TopicWish,
+    Broker, BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupSummary, GroupWish,
+    OffsetWish, Setting, Topic, TopicWish,
 };
 use crate::open::{Endpoint, Mechanism};
-pub(super) use groups::{by_topic, summary};
+pub(super) use groups::{by_partition, summary};
 pub(super) use topics::{EARLIEST, LATEST, read};
 
 /// A Kafka cluster, for operators. Connects when it is first asked.
@@ -76,14 +76,14 @@ impl KafkaAdmin {
 /// Who is there, as metadata tells it.
 pub(super) fn view(answer: &MetadataResponse) -> ClusterView {
     let broker = |broker: &MetadataResponseBroker| Broker {
-        id: broker.node_id.0,
+        id: broker.node_id.0.into(),
         host: broker.host.to_string(),
         port: u16::try_from(broker.port).unwrap_or(0),
         rack: broker.rack.as_ref().map(ToString::to_string),
     };
     let mut brokers: Vec<Broker> = answer.brokers.iter().map(broker).collect();
-    brokers.sort_unstable_by_key(|broker| broker.id);
-    let controller = Some(answer.controller_id.0).filter(|id| *id >= 0);
+    brokers.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let controller = Some(answer.controller_id.0).filter(|id| *id >= 0).map(BrokerId::from);
     ClusterView { id: answer.cluster_id.as_ref().map(ToString::to_string).unwrap_or_default(), controller, brokers }
 }
 
@@ -139,6 +139,14 @@ impl ClusterAdmin for KafkaAdmin {
 
     async fn committed(&self, names: &[PhysicalName]) -> Result<Vec<Result<Committed, BrokerError>>, BrokerError> {
         self.within("committed offsets", self.committed_by(names)).await
+    }
+
+    async fn ensure_group(&self, wish: &GroupWish) -> Result<Ensured, BrokerError> {
+        if wish.broadcast {
+            let what = format!("let every member of group {} have every message: Kafka has no such groups", wish.name);
+            return Err(BrokerError::Unsupported { cluster: self.name.clone(), what });
+        }
+        Ok(Ensured::There)
     }
 
     async fn ensure_offsets(&self, group: &PhysicalName, topic: &PhysicalName, wish: &OffsetWish) -> Result<(), BrokerError> {

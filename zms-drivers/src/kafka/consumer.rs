@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use zms_core::names::PhysicalName;
 
 use super::client::{Ear, config};
-use crate::broker::{BrokerError, Consumer, Incoming, Placed, Positions, Subscription};
+use crate::broker::{BrokerError, Consumer, Delivery, Incoming, PartitionId, Placed, Positions, Subscription, TAG_HEADER};
 use crate::open::Endpoint;
 
 /// Messages taken from librdkafka and not yet received by the application.
@@ -27,9 +27,15 @@ const POLL_INTERVAL: Duration = Duration::from_secs(300);
 /// An application that takes nothing for so long is behind: its partitions pause, so that the client can go on asking.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A message that failed comes again after this; then after twice as long, and so on.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
+
 /// A member of a classic consumer group with the assignors that Java's client has by default, so that both can be in one group.
 pub struct KafkaConsumer {
     shared: Arc<Shared>,
+    /// For messages that failed.
+    again: mpsc::WeakSender<Result<Taken, BrokerError>>,
     queue: tokio::sync::Mutex<mpsc::Receiver<Result<Taken, BrokerError>>>,
     /// Taken by [`Consumer::close`].
     polling: Mutex<Option<Polling>>,
@@ -41,6 +47,7 @@ type Polling = (Arc<StreamConsumer<Context>>, JoinHandle<()>);
 struct Shared {
     ear: Ear,
     positions: Mutex<Positions>,
+    subscription: Subscription,
     closed: AtomicBool,
 }
 
@@ -64,14 +71,21 @@ impl KafkaConsumer {
     /// # Errors
     /// [`BrokerError::Refused`] if the endpoint or the subscription cannot be right.
     pub fn new(endpoint: &Endpoint, subscription: &Subscription) -> Result<Self, BrokerError> {
-        let what = format!("join group {} on cluster {}", subscription.group, endpoint.cluster);
+        let broadcast = subscription.mode == Delivery::Broadcast;
+        // Brokers share partitions among the members of a group: who wants all of them is a group of its own, which never commits.
+        let group = if broadcast { alone(&subscription.group) } else { subscription.group.to_string() };
+        let what = format!("join group {group} on cluster {}", endpoint.cluster);
         let refused = |error: KafkaError| BrokerError::Refused { what: what.clone(), why: error.to_string() };
-        let shared = Shared { ear: Ear::new(&endpoint.cluster), positions: Mutex::default(), closed: AtomicBool::new(false) };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            ear: Ear::new(&endpoint.cluster),
+            positions: Mutex::default(),
+            subscription: subscription.clone(),
+            closed: AtomicBool::new(false),
+        });
         let mut config = config(endpoint);
         config
-            .set("group.id", subscription.group.as_str())
-            .set("enable.auto.commit", "true")
+            .set("group.id", &group)
+            .set("enable.auto.commit", (!broadcast).to_string())
             .set("auto.commit.interval.ms", "1000")
             // Only what is done may be committed: see `done`.
             .set("enable.auto.offset.store", "false")
@@ -87,8 +101,9 @@ impl KafkaConsumer {
         consumer.subscribe(&topics).map_err(refused)?;
         let consumer = Arc::new(consumer);
         let (sender, queue) = mpsc::channel(QUEUE);
+        let again = sender.downgrade();
         let polling = tokio::spawn(poll(Arc::clone(&consumer), Arc::clone(&shared), sender));
-        Ok(Self { shared, queue: tokio::sync::Mutex::new(queue), polling: Mutex::new(Some((consumer, polling))) })
+        Ok(Self { shared, again, queue: tokio::sync::Mutex::new(queue), polling: Mutex::new(Some((consumer, polling))) })
     }
 
     fn take(&self) -> Option<Polling> {
@@ -102,9 +117,9 @@ impl Consumer for KafkaConsumer {
         let mut queue = self.queue.lock().await;
         loop {
             let taken = queue.recv().await.ok_or(BrokerError::Closed)??;
-            let Placed { partition, .. } = taken.message.placed;
+            let message = &taken.message;
             // Its partition may have gone to somebody else while it waited here.
-            if self.shared.positions().holds(&taken.message.topic, partition, taken.generation) {
+            if self.shared.positions().holds(&message.topic, &message.placed.partition, taken.generation) {
                 return Ok(taken.message);
             }
         }
@@ -115,10 +130,14 @@ impl Consumer for KafkaConsumer {
         let (consumer, _) = polling.as_ref().ok_or(BrokerError::Closed)?;
         // Held while storing, so that a partition cannot be taken in between and a lower offset cannot overtake.
         let mut positions = self.shared.positions();
-        let Some(offset) = positions.done(&message.topic, message.placed.partition, message.placed.offset) else { return Ok(()) };
+        let partition = &message.placed.partition;
+        let Some(offset) = positions.done(&message.topic, partition, message.placed.offset) else { return Ok(()) };
+        if self.shared.subscription.mode == Delivery::Broadcast {
+            return Ok(());
+        }
         let what = || format!("store offset {offset} of topic {}", message.topic);
         let mut list = TopicPartitionList::with_capacity(1);
-        let added = list.add_partition_offset(message.topic.as_str(), message.placed.partition, Offset::Offset(offset));
+        let added = list.add_partition_offset(message.topic.as_str(), partition.number, Offset::Offset(offset));
         match added.and_then(|()| consumer.store_offsets(&list)) {
             // The library knows before us that the partition is gone.
             Ok(()) | Err(KafkaError::StoreOffset(Code::State | Code::UnknownPartition)) => Ok(()),
@@ -126,7 +145,31 @@ impl Consumer for KafkaConsumer {
         }
     }
 
-    fn assigned(&self) -> Vec<(PhysicalName, i32)> {
+    async fn failed(&self, message: &Incoming) -> Result<(), BrokerError> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(BrokerError::Closed);
+        }
+        if self.shared.subscription.ordered {
+            let what = "deliver a message again before those that came after it".to_owned();
+            return Err(BrokerError::Unsupported { cluster: self.shared.ear.cluster.to_string(), what });
+        }
+        let generation = self.shared.positions().generation(&message.topic, &message.placed.partition);
+        let Some(generation) = generation else { return Ok(()) };
+        let mut message = message.clone();
+        let wait = AGAIN.saturating_mul(1 << message.attempt.min(10)).min(AGAIN_AT_MOST);
+        message.attempt += 1;
+        let again = self.again.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            // Until it is done its position waits, so nothing is lost if the consumer is gone by now.
+            if let Some(queue) = again.upgrade() {
+                let _ = queue.send(Ok(Taken { message, generation })).await;
+            }
+        });
+        Ok(())
+    }
+
+    fn assigned(&self) -> Vec<(PhysicalName, PartitionId)> {
         self.shared.positions().held()
     }
 
@@ -221,7 +264,15 @@ async fn next(consumer: &StreamConsumer<Context>, shared: &Shared) -> Option<Res
         Ok(message) => {
             shared.ear.worked();
             let message = incoming(&message)?;
-            let generation = shared.positions().received(&message.topic, message.placed.partition, message.placed.offset)?;
+            let Placed { partition, offset } = &message.placed;
+            let mut positions = shared.positions();
+            let generation = positions.received(&message.topic, partition, *offset)?;
+            if !shared.subscription.wants(message.tag.as_deref()) {
+                // What is stored with the next message that is asked for passes it.
+                positions.skip(&message.topic, partition, *offset);
+                return None;
+            }
+            drop(positions);
             Some(Ok(Taken { message, generation }))
         }
         Err(error) => {
@@ -238,19 +289,22 @@ async fn next(consumer: &StreamConsumer<Context>, shared: &Shared) -> Option<Res
 fn incoming(message: &BorrowedMessage<'_>) -> Option<Incoming> {
     // Brokers have no topic that is no physical name.
     let topic = PhysicalName::new(message.topic()).ok()?;
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
+    let mut headers = message.headers().map_or_else(Vec::new, |headers| {
         headers
             .iter()
             .map(|header| (header.key.to_owned(), header.value.map_or_else(Bytes::new, Bytes::copy_from_slice)))
             .collect()
     });
+    let tag = headers.iter().position(|(name, _): &(String, Bytes)| name == TAG_HEADER).map(|at| headers.remove(at).1);
     Some(Incoming {
         topic,
-        placed: Placed { partition: message.partition(), offset: message.offset() },
+        placed: Placed { partition: message.partition().into(), offset: message.offset() },
         timestamp_ms: message.timestamp().to_millis(),
         key: message.key().map(Bytes::copy_from_slice),
         value: message.payload().map(Bytes::copy_from_slice),
         headers,
+        tag: tag.map(|tag| String::from_utf8_lossy(&tag).into_owned()),
+        attempt: 0,
     })
 }
 
@@ -270,7 +324,7 @@ impl ConsumerContext for Context {
         let mut positions = self.0.positions();
         match rebalance {
             Rebalance::Assign(list) => each(list, |topic, partition| positions.give(topic, partition)),
-            Rebalance::Revoke(list) => each(list, |topic, partition| positions.take(&topic, partition)),
+            Rebalance::Revoke(list) => each(list, |topic, partition| positions.take(&topic, &partition)),
             Rebalance::Error(error) => {
                 tracing::warn!(cluster = %self.0.ear.cluster, %error, "partitions are given out anew");
                 positions.take_all();
@@ -286,10 +340,17 @@ impl ConsumerContext for Context {
     }
 }
 
-fn each(list: &TopicPartitionList, mut act: impl FnMut(PhysicalName, i32)) {
+/// A group that nobody else is in.
+fn alone(group: &PhysicalName) -> String {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");
+    format!("{group}-{:016x}", u64::from_ne_bytes(bytes))
+}
+
+fn each(list: &TopicPartitionList, mut act: impl FnMut(PhysicalName, PartitionId)) {
     for element in list.elements() {
         if let Ok(topic) = PhysicalName::new(element.topic()) {
-            act(topic, element.partition());
+            act(topic, element.partition().into());
         }
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::util::Timeout;
 use zms_core::names::PhysicalName;
 
 use super::client::{Ear, config};
-use crate::broker::{BrokerError, Outgoing, Placed, Producer};
+use crate::broker::{BrokerError, Outgoing, Placed, Producer, TAG_HEADER};
 use crate::open::Endpoint;
 
 /// Messages that wait in the client for their turn, at most. Kafka counts key, value and headers.
@@ -76,6 +76,12 @@ impl KafkaProducer {
 impl Producer for KafkaProducer {
     async fn send(&self, message: Outgoing) -> Result<Placed, BrokerError> {
         let client = self.client()?;
+        for (asked, cannot) in [(message.tag.is_some(), "a tag"), (message.delay.is_some(), "a delay")] {
+            if asked {
+                let what = format!("send to topic {} with {cannot}: Kafka has none", message.topic);
+                return Err(BrokerError::Unsupported { cluster: self.ear.cluster.to_string(), what });
+            }
+        }
         let mut record = FutureRecord::<[u8], [u8]>::to(message.topic.as_str());
         if let Some(value) = &message.value {
             record = record.payload(value);
@@ -83,8 +89,15 @@ impl Producer for KafkaProducer {
         if let Some(key) = &message.key {
             record = record.key(key);
         }
-        if !message.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
+        if message.delay.is_some() {
+            let what = "hold a message back until later".to_owned();
+            return Err(BrokerError::Unsupported { cluster: self.ear.cluster.to_string(), what });
+        }
+        if !message.headers.is_empty() || message.tag.is_some() {
+            let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + 1);
+            if let Some(tag) = &message.tag {
+                headers = headers.insert(Header { key: TAG_HEADER, value: Some(tag.as_bytes()) });
+            }
             for (key, value) in &message.headers {
                 headers = headers.insert(Header { key, value: Some(value.as_ref()) });
             }
@@ -93,7 +106,7 @@ impl Producer for KafkaProducer {
         match client.send(record, Timeout::After(self.delivery)).await {
             Ok(placed) => {
                 self.ear.worked();
-                Ok(Placed { partition: placed.partition, offset: placed.offset })
+                Ok(Placed { partition: placed.partition.into(), offset: placed.offset })
             }
             Err((error, _)) => {
                 Err(self.ear.classify(format!("send to topic {}", message.topic), &error, self.delivery.as_secs()))

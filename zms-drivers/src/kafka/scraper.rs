@@ -15,8 +15,8 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 use zms_kafka_wire::{Code, Listed, WireError};
 
-use super::admin::{KafkaAdmin, by_topic};
-use crate::broker::{BrokerError, Committed, Cost, Ends, Range, Scrape, ScrapedGroup, Scraper};
+use super::admin::{KafkaAdmin, by_partition};
+use crate::broker::{BrokerError, Committed, Cost, Ends, PartitionId, Range, Scrape, ScrapedGroup, Scraper};
 use crate::open::Endpoint;
 use known::{Known, KnownGroup, KnownTopic};
 use tick::Tick;
@@ -118,7 +118,7 @@ impl KafkaScraper {
             return;
         }
         let (wire, limit) = (&self.admin.wire, tick.limit());
-        let brokers = self.known.view.brokers.iter().map(|broker| broker.id).filter(|id| self.asks(tick, *id));
+        let brokers = self.known.view.brokers.iter().filter_map(|broker| broker.id.plain()).filter(|id| self.asks(tick, *id));
         let answers = join_all(brokers.map(|id| async move { (id, wire.groups_at(id, limit).await) })).await;
         let mut lists: BTreeMap<i32, Vec<Listed>> = BTreeMap::new();
         for (broker, done) in answers {
@@ -141,7 +141,7 @@ impl KafkaScraper {
     fn committed_of(&self, tick: &Tick, name: &str, group: &KnownGroup, commits: &mut Commits) -> Result<Committed, BrokerError> {
         let what = format!("group {name}");
         match (commits.remove(name), group.coordinator) {
-            (Some(Ok(offsets)), _) => Ok(by_topic(offsets)),
+            (Some(Ok(offsets)), _) => Ok(by_partition(offsets)),
             (Some(Err(WireError::Answer { code: Code::GroupIdNotFound, .. })), _) => Ok(Committed::new()),
             (Some(Err(error)), _) => Err(self.admin.classify(&what, error)),
             (None, Some(id)) => {
@@ -166,7 +166,7 @@ impl KafkaScraper {
             view: self.known.view.clone(),
             topics: topics.collect(),
             groups: groups.collect(),
-            silent: silent.into_iter().collect(),
+            silent: silent.into_iter().map(|(id, why)| (id.into(), why)).collect(),
             cost: Cost::default(),
         }
     }
@@ -215,11 +215,12 @@ impl Scraper for KafkaScraper {
 
 /// Both ends of each partition; `None` unless both are known.
 fn ends(known: &KnownTopic, name: &str, latest: &Latest) -> Ends {
-    let range = |id: i32| {
+    let range = |id: &PartitionId| {
+        let id = id.plain()?;
         let end = (*latest.get(name)?.get(&id)?)?;
         Some(Range { start: *known.starts.get(&id)?, end })
     };
-    known.topic.partitions.iter().map(|partition| (partition.id, range(partition.id))).collect()
+    known.topic.partitions.iter().map(|partition| (partition.id.clone(), range(&partition.id))).collect()
 }
 
 /// None of those that were asked one after the other answered.

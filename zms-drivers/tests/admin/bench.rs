@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use zms_core::metadata::{BrokerKind, ConsumeFrom};
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::fake::FakeCluster;
@@ -28,11 +27,11 @@ pub fn name(text: &str) -> PhysicalName {
 }
 
 pub fn message(topic: &PhysicalName) -> Outgoing {
-    Outgoing { topic: topic.clone(), key: None, value: Some(Bytes::from_static(b"v")), headers: Vec::new() }
+    Outgoing::new(topic.clone(), "v")
 }
 
 fn subscription(group: &PhysicalName, topic: &PhysicalName) -> Subscription {
-    Subscription { group: group.clone(), topics: vec![topic.clone()], from: ConsumeFrom::Earliest }
+    Subscription::new(group.clone(), topic.clone(), ConsumeFrom::Earliest)
 }
 
 pub struct FakeBench(pub Arc<FakeCluster>);

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{BrokerError, ClusterAdmin, Ensured, Group, GroupState, OffsetWish, Range, TopicWish};
+use zms_drivers::broker::{
+    BrokerError, BrokerId, ClusterAdmin, Ensured, Group, GroupState, OffsetWish, PartitionId, Range, TopicWish,
+};
 
 use crate::bench::{Bench, RealBench, message, name};
 
@@ -75,8 +77,8 @@ async fn until(admin: &dyn ClusterAdmin, group: &PhysicalName, what: &str, fits:
 
 async fn a_cluster_says_who_is_there(bench: &dyn Bench) {
     let view = bench.admin().describe().await.unwrap();
-    let ids: Vec<i32> = view.brokers.iter().map(|broker| broker.id).collect();
-    assert_eq!((ids, view.controller), (vec![1], Some(1)));
+    let ids: Vec<BrokerId> = view.brokers.iter().map(|broker| broker.id.clone()).collect();
+    assert_eq!((ids, view.controller), (vec![BrokerId::from(1)], Some(1.into())));
     assert!(!view.id.is_empty() && view.brokers[0].port > 0);
 }
 
@@ -93,8 +95,9 @@ async fn a_topic_is_made_once_and_never_made_otherwise(bench: &dyn Bench) {
     }
     let found = admin.topic(&name).await.unwrap().unwrap();
     assert_eq!((found.partitions.len(), found.replicas(), found.under_replicated(), found.internal), (3, 1, 0, false));
-    let ids: Vec<_> = found.partitions.iter().map(|partition| (partition.id, partition.leader)).collect();
-    assert_eq!(ids, [(0, Some(1)), (1, Some(1)), (2, Some(1))]);
+    let ids: Vec<_> = found.partitions.iter().map(|partition| partition.id.clone()).collect();
+    assert_eq!(ids, [0, 1, 2]);
+    assert!(found.partitions.iter().all(|partition| partition.leader == Some(1.into())), "{found:?}");
     assert!(admin.topics().await.unwrap().contains(&found));
     let setting = &admin.topic_config(&name).await.unwrap()["retention.ms"];
     assert_eq!((setting.value.as_deref(), setting.own), (Some("60000"), true));
@@ -159,22 +162,22 @@ async fn what_is_not_there_is_missing(bench: &dyn Bench) {
 
 async fn ends_move_with_messages(bench: &dyn Bench) {
     let (admin, topic) = (bench.admin(), topic(bench, "ends", 1).await);
-    assert_eq!(admin.ends(&topic).await, Ok(BTreeMap::from([(0, Some(Range { start: 0, end: 0 }))])));
+    assert_eq!(admin.ends(&topic).await, Ok(BTreeMap::from([(0.into(), Some(Range { start: 0, end: 0 }))])));
     fill(bench, &topic, 3).await;
-    assert_eq!(admin.ends(&topic).await, Ok(BTreeMap::from([(0, Some(Range { start: 0, end: 3 }))])));
+    assert_eq!(admin.ends(&topic).await, Ok(BTreeMap::from([(0.into(), Some(Range { start: 0, end: 3 }))])));
 }
 
 async fn a_group_stands_where_it_was_put(bench: &dyn Bench) {
     let (admin, topic, group) = (bench.admin(), topic(bench, "stands", 2).await, own(bench, "stands"));
     let other = own(bench, "stands-not");
     fill(bench, &topic, 6).await;
-    let ends: BTreeMap<i32, i64> =
+    let ends: BTreeMap<PartitionId, i64> =
         admin.ends(&topic).await.unwrap().into_iter().map(|(id, range)| (id, range.unwrap().end)).collect();
     assert_eq!(ends.values().sum::<i64>(), 6);
-    let starts: BTreeMap<i32, i64> = BTreeMap::from([(0, 0), (1, 0)]);
-    let one = BTreeMap::from([(1, 1)]);
+    let starts: BTreeMap<PartitionId, i64> = BTreeMap::from([(0.into(), 0), (1.into(), 0)]);
+    let one = BTreeMap::from([(1.into(), 1)]);
     let mut after = ends.clone();
-    after.insert(1, 1);
+    after.insert(1.into(), 1);
     let year_3000 = 32_503_680_000_000;
     for (wish, stands) in [
         (OffsetWish::Latest, &ends),
@@ -196,7 +199,7 @@ async fn a_group_stands_where_it_was_put(bench: &dyn Bench) {
 
 async fn offsets_on_a_partition_that_is_not_there_are_refused(bench: &dyn Bench) {
     let (topic, group) = (topic(bench, "narrow", 2).await, own(bench, "narrow"));
-    let wish = OffsetWish::At(BTreeMap::from([(0, 0), (2, 0)]));
+    let wish = OffsetWish::At(BTreeMap::from([(0.into(), 0), (2.into(), 0)]));
     let done = bench.admin().ensure_offsets(&group, &topic, &wish).await;
     assert!(matches!(done, Err(BrokerError::Refused { .. })), "{done:?}");
 }
@@ -213,7 +216,7 @@ async fn a_group_with_members_is_described_and_left_alone(bench: &dyn Bench) {
     })
     .await;
     assert_eq!(found.members.len(), 1);
-    assert_eq!(found.members[0].assigned, BTreeMap::from([(topic.clone(), vec![0, 1])]));
+    assert_eq!(found.members[0].assigned, BTreeMap::from([(topic.clone(), vec![0.into(), 1.into()])]));
     assert!(found.members[0].host.contains("127.0.0.1") && !found.members[0].client_id.is_empty());
     let moved = admin.ensure_offsets(&group, &topic, &OffsetWish::Latest).await;
     assert!(matches!(moved, Err(BrokerError::Conflict { .. })), "{moved:?}");
@@ -246,7 +249,7 @@ pub async fn a_group_of_kip_848_is_described(bench: &RealBench<'_>) {
     config.set("group.protocol", "consumer");
     let consumer: rdkafka::consumer::StreamConsumer = config.create().unwrap();
     consumer.subscribe(&[topic.as_str()]).unwrap();
-    let all = BTreeMap::from([(topic.clone(), vec![0, 1])]);
+    let all = BTreeMap::from([(topic.clone(), vec![0.into(), 1.into()])]);
     let reads = async {
         let _ = consumer.recv().await;
     };

@@ -6,30 +6,52 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use zms_core::metadata::{BrokerKind, ConsumeFrom};
+use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::fake::FakeCluster;
-use zms_drivers::broker::{Consumer, Outgoing, Producer, Subscription};
-use zms_drivers::open::{self, Credentials, Endpoint, Mechanism};
-use zms_testbed::{Kafka, KafkaWish};
+use zms_drivers::broker::{Consumer, Outgoing, PartitionId, Producer, Subscription};
 
 /// A message is given up after this.
 pub const DELIVERY: Duration = Duration::from_secs(20);
+
+/// Kinds of clusters, as far as clients see a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As Kafka, and what RocketMQ can besides.
+    Fake,
+    Kafka,
+    RocketMq {
+        /// From 5.0 on: any delay.
+        new: bool,
+    },
+}
+
+impl Kind {
+    pub fn is_rocketmq(self) -> bool {
+        matches!(self, Self::RocketMq { .. })
+    }
+
+    /// Bytes that no broker of this kind takes, unless it is told to.
+    pub fn too_large(self) -> usize {
+        if self.is_rocketmq() { 5 << 20 } else { 2 << 20 }
+    }
+}
 
 #[async_trait]
 pub trait Bench: Sync {
     /// Makes names different, and says where a case failed.
     fn name(&self) -> &'static str;
+    fn kind(&self) -> Kind;
     async fn make_topic(&self, name: &PhysicalName, partitions: usize);
     fn producer(&self, delivery: Duration) -> Arc<dyn Producer>;
     /// Of a cluster that nobody reaches.
     fn lost_producer(&self) -> Arc<dyn Producer>;
     fn consumer(&self, subscription: &Subscription) -> Arc<dyn Consumer>;
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64>;
+    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64>;
+    /// As the cluster calls it.
+    fn partition(&self, number: i32) -> PartitionId {
+        number.into()
+    }
     /// The cluster stops answering, or goes on.
     fn freeze(&self, frozen: bool);
 }
@@ -40,19 +62,18 @@ pub fn name(text: &str) -> PhysicalName {
 
 pub fn message(topic: &PhysicalName, key: Option<&str>, value: &str) -> Outgoing {
     let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
-    Outgoing { topic: topic.clone(), key, value: Some(Bytes::copy_from_slice(value.as_bytes())), headers: Vec::new() }
+    Outgoing {
+        topic: topic.clone(),
+        key,
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        headers: Vec::new(),
+        tag: None,
+        delay: None,
+    }
 }
 
 pub fn subscription(group: &str, topic: &PhysicalName) -> Subscription {
-    Subscription { group: name(group), topics: vec![topic.clone()], from: ConsumeFrom::Earliest }
-}
-
-pub fn producer(endpoint: &Endpoint, delivery: Duration) -> Arc<dyn Producer> {
-    open::producer(BrokerKind::Kafka, endpoint, delivery).unwrap()
-}
-
-pub fn consumer(endpoint: &Endpoint, subscription: &Subscription) -> Arc<dyn Consumer> {
-    open::consumer(BrokerKind::Kafka, endpoint, subscription).unwrap()
+    Subscription::new(name(group), topic.clone(), ConsumeFrom::Earliest)
 }
 
 pub struct FakeBench(Arc<FakeCluster>);
@@ -67,6 +88,10 @@ impl FakeBench {
 impl Bench for FakeBench {
     fn name(&self) -> &'static str {
         "fake"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Fake
     }
 
     async fn make_topic(&self, name: &PhysicalName, partitions: usize) {
@@ -87,7 +112,7 @@ impl Bench for FakeBench {
         self.0.consumer(subscription.clone())
     }
 
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64> {
+    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64> {
         self.0.committed_of(group, topic)
     }
 
@@ -97,88 +122,5 @@ impl Bench for FakeBench {
         } else {
             self.0.heal();
         }
-    }
-}
-
-pub fn start() -> Kafka {
-    Kafka::start(KafkaWish { secure: true, ..KafkaWish::default() })
-}
-
-pub struct RealBench<'a> {
-    kafka: &'a Kafka,
-    secure: bool,
-}
-
-impl<'a> RealBench<'a> {
-    pub fn new(kafka: &'a Kafka, secure: bool) -> Self {
-        Self { kafka, secure }
-    }
-
-    pub fn endpoint(&self) -> Endpoint {
-        let mut endpoint = Endpoint::plain("real", self.kafka.plain().split(','));
-        endpoint.deadline = Duration::from_secs(10);
-        if self.secure {
-            let (addresses, authority_pem, user, password) = self.kafka.tls_scram();
-            endpoint.addresses = addresses.split(',').map(str::to_owned).collect();
-            endpoint.authority_pem = Some(authority_pem.to_owned());
-            let (user, password) = (user.to_owned(), password.to_owned());
-            endpoint.credentials = Some(Credentials { mechanism: Mechanism::ScramSha512, user, password });
-        }
-        endpoint
-    }
-
-    fn config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.kafka.plain());
-        config
-    }
-}
-
-#[async_trait]
-impl Bench for RealBench<'_> {
-    fn name(&self) -> &'static str {
-        if self.secure { "tls" } else { "plain" }
-    }
-
-    async fn make_topic(&self, name: &PhysicalName, partitions: usize) {
-        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
-        let topic = NewTopic::new(name.as_str(), i32::try_from(partitions).unwrap(), TopicReplication::Fixed(1));
-        let made = admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(DELIVERY))).await.unwrap();
-        made.into_iter().for_each(|topic| drop(topic.unwrap()));
-    }
-
-    fn producer(&self, delivery: Duration) -> Arc<dyn Producer> {
-        producer(&self.endpoint(), delivery)
-    }
-
-    fn lost_producer(&self) -> Arc<dyn Producer> {
-        let mut endpoint = Endpoint::plain("lost", [format!("127.0.0.1:{}", zms_testbed::free_port())]);
-        endpoint.deadline = Duration::from_secs(2);
-        producer(&endpoint, DELIVERY)
-    }
-
-    fn consumer(&self, subscription: &Subscription) -> Arc<dyn Consumer> {
-        consumer(&self.endpoint(), subscription)
-    }
-
-    async fn committed(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64> {
-        let (mut config, topic) = (self.config(), topic.clone());
-        config.set("group.id", group.as_str());
-        tokio::task::spawn_blocking(move || {
-            let consumer: BaseConsumer = config.create().unwrap();
-            let metadata = consumer.fetch_metadata(Some(topic.as_str()), DELIVERY).unwrap();
-            let mut list = rdkafka::TopicPartitionList::new();
-            list.add_partition_range(topic.as_str(), 0, i32::try_from(metadata.topics()[0].partitions().len()).unwrap() - 1);
-            let committed = consumer.committed_offsets(list, DELIVERY).unwrap();
-            let offsets =
-                committed.elements().into_iter().filter_map(|e| Some((e.partition(), e.offset().to_raw().filter(|o| *o >= 0)?)));
-            offsets.collect()
-        })
-        .await
-        .unwrap()
-    }
-
-    fn freeze(&self, frozen: bool) {
-        self.kafka.freeze(0, frozen);
     }
 }

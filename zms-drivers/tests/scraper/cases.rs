@@ -60,7 +60,7 @@ async fn fill(bench: &dyn Scraped, topic: &PhysicalName, messages: usize) {
 }
 
 async fn commit(bench: &dyn Scraped, group: &PhysicalName, topic: &PhysicalName, offsets: &[(i32, i64)]) {
-    let at = OffsetWish::At(offsets.iter().copied().collect());
+    let at = OffsetWish::At(offsets.iter().map(|(id, offset)| ((*id).into(), *offset)).collect());
     bench.admin().ensure_offsets(group, topic, &at).await.unwrap();
 }
 
@@ -73,7 +73,7 @@ pub fn group<'a>(scrape: &'a Scrape, group: &PhysicalName) -> Option<&'a Scraped
 }
 
 fn one_partition(end: i64) -> Ends {
-    Ends::from([(0, Some(Range { start: 0, end }))])
+    Ends::from([(0.into(), Some(Range { start: 0, end }))])
 }
 
 /// Scrapes until it is so.
@@ -102,7 +102,7 @@ async fn ends_and_committed_offsets_are_exact_and_move(bench: &dyn Scraped) {
         let scrape = scraper.scrape().await.unwrap();
         assert_eq!(ends(&scrape, &topic), Some(&one_partition(end)));
         let group = group(&scrape, &billing).unwrap();
-        let here = BTreeMap::from([(topic.clone(), BTreeMap::from([(0, committed)]))]);
+        let here = BTreeMap::from([(topic.clone(), BTreeMap::from([(0.into(), committed)]))]);
         assert_eq!((&group.committed, group.members), (&Ok(here), Some(0)));
         assert_eq!((group.summary.state, group.summary.protocol.as_str()), (GroupState::Empty, "classic"));
         assert!(scrape.silent.is_empty(), "{:?}", scrape.silent);
@@ -115,7 +115,7 @@ async fn a_partition_without_a_committed_offset_is_absent(bench: &dyn Scraped) {
     make_topic(bench, &topic, 4).await;
     commit(bench, &partly, &topic, &[(1, 0), (3, 7)]).await;
     let scrape = bench.scraper().scrape().await.unwrap();
-    let here = BTreeMap::from([(topic.clone(), BTreeMap::from([(1, 0), (3, 7)]))]);
+    let here = BTreeMap::from([(topic.clone(), BTreeMap::from([(1.into(), 0), (3.into(), 7)]))]);
     assert_eq!(group(&scrape, &partly).unwrap().committed, Ok(here));
     assert_eq!(ends(&scrape, &topic).unwrap().len(), 4);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{OffsetWish, Scrape, Scraper};
+use zms_drivers::broker::{OffsetWish, PartitionId, Scrape, Scraper};
 use zms_drivers::kafka::KafkaScraper;
 use zms_drivers::open::Endpoint;
 use zms_testbed::Kafka;
@@ -29,8 +29,8 @@ impl Scene {
     }
 
     /// Partitions with unknown ends, and groups with unknown offsets.
-    fn unknown(&self, scrape: &Scrape) -> (Vec<i32>, usize) {
-        let unknown = ends(scrape, &self.topic).unwrap().iter().filter(|(_, range)| range.is_none()).map(|(id, _)| *id);
+    fn unknown(&self, scrape: &Scrape) -> (Vec<PartitionId>, usize) {
+        let unknown = ends(scrape, &self.topic).unwrap().iter().filter(|(_, range)| range.is_none()).map(|(id, _)| id.clone());
         let groups = self.groups.iter().filter(|name| group(scrape, name).unwrap().committed.is_err());
         (unknown.collect(), groups.count())
     }
@@ -46,12 +46,12 @@ impl Scene {
 
     /// In the tick after it went away, or a later one while nobody has taken its place.
     pub fn broker_3_is_lost(&self, scrape: &Scrape) {
-        let silent: Vec<i32> = scrape.silent.iter().map(|(id, _)| *id).collect();
+        let silent: Vec<_> = scrape.silent.iter().map(|(id, _)| id.clone()).collect();
         assert_eq!(silent, [3], "{:?}", scrape.silent);
         let (topic, _) = scrape.topics.iter().find(|(topic, _)| topic.name == self.topic).unwrap();
-        let led: Vec<i32> = topic.partitions.iter().filter(|p| p.replicas == [3]).map(|p| p.id).collect();
+        let led: Vec<PartitionId> = topic.partitions.iter().filter(|p| p.replicas == [3]).map(|p| p.id.clone()).collect();
         let (partitions, groups) = self.unknown(scrape);
-        assert_eq!((partitions, led.len()), (led, 2), "its partitions and no others");
+        assert_eq!((partitions, led.len()), (led.clone(), 2), "its partitions and no others");
         assert!((1..self.groups.len()).contains(&groups), "{groups} groups: some, not all");
     }
 }
@@ -71,7 +71,7 @@ pub async fn a_frozen_broker_and_then_a_dead_one(mut kafka: Kafka) {
     scene.broker_3_is_lost(&first);
     assert!(first.cost.took < call_deadline, "{:?}", first.cost);
     let next = scraper.scrape().await.unwrap();
-    assert_eq!(next.silent.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3]);
+    assert_eq!(next.silent.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [3]);
     assert!(next.cost.took < Duration::from_secs(2), "a broker that is known to be silent is not waited for: {:?}", next.cost);
     kafka.freeze(2, false);
     until(&mut scraper, "all of it known after it went on", |scrape| scene.is_known(scrape)).await;
@@ -83,10 +83,16 @@ pub async fn a_frozen_broker_and_then_a_dead_one(mut kafka: Kafka) {
     // Others coordinate its groups then; its partitions have no other replica.
     let taken_over = |scrape: &Scrape| scene.unknown(scrape).1 == 0 && scrape.view.brokers.len() == 2;
     let without = until(&mut scraper, "all groups known without it", taken_over).await;
-    assert_eq!(without.silent.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3], "it holds replicas: {:?}", without.silent);
+    assert_eq!(
+        without.silent.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(),
+        [3],
+        "it holds replicas: {:?}",
+        without.silent
+    );
     assert_eq!(scene.unknown(&without).0.len(), 2);
-    let leaders: BTreeSet<_> = without.topics.iter().flat_map(|(topic, _)| topic.partitions.iter().map(|p| p.leader)).collect();
-    assert!(!leaders.contains(&Some(3)), "{leaders:?}");
+    let leaders: BTreeSet<_> =
+        without.topics.iter().flat_map(|(topic, _)| topic.partitions.iter().map(|p| p.leader.clone())).collect();
+    assert!(!leaders.contains(&Some(3.into())), "{leaders:?}");
 
     let kafka = tokio::task::spawn_blocking(move || {
         kafka.restart(2);

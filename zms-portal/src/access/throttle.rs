@@ -155,7 +155,7 @@ async fn count(tx: &mut Tx, subject: &str, now_ms: i64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::Db;
+    use crate::db::{Db, TestDb};
 
     const NOW: i64 = 1_795_000_000_000;
     const SECOND: i64 = 1_000;
@@ -163,7 +163,7 @@ mod tests {
     struct Door {
         throttle: Throttle,
         db: Db,
-        _folder: tempfile::TempDir,
+        _folder: TestDb,
     }
 
     impl Door {

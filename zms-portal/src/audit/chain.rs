@@ -39,6 +39,7 @@ pub struct Chain {
 
 /// Where the chain breaks.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = AuditBreak)]
 pub struct Broken {
     /// Day and number of the row.
     pub at: String,

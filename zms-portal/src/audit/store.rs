@@ -62,6 +62,7 @@ pub(super) fn position(day: &str, n: i64) -> String {
 #[into_params(parameter_in = Query)]
 pub struct Query {
     /// A part of the person's name, of the act, or of the target.
+    #[param(example = "ada")]
     pub text: String,
     /// done, denied or failed.
     pub result: String,
@@ -72,6 +73,7 @@ pub struct Query {
     /// Only rows older than this, as the page before said in `next`.
     pub before: String,
     /// At most so many; 0 is 50.
+    #[param(example = 50)]
     pub limit: i64,
 }
 

@@ -25,6 +25,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::ca::{DAY_MS, hex};
 use super::*;
+use crate::db::TestDb;
 
 /// A host's certificate of 7 days.
 const WEEK_MS: i64 = 7 * DAY_MS;
@@ -35,7 +36,7 @@ struct Portal {
     authority: Authority,
     db: Db,
     vault: Vault,
-    _folder: tempfile::TempDir,
+    _folder: TestDb,
 }
 
 /// A portal that was set up 45 days ago, so that certificates of the past are within its authority's time.

@@ -45,7 +45,7 @@ struct Clusters {
 }
 
 /// Lists the clusters of an environment.
-#[utoipa::path(get, path = "/environments/{env}/clusters", tag = "clusters", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/clusters", tag = "clusters", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "By name", body = Clusters), (status = 404, description = "There is no such environment")))]
 async fn list_clusters(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Clusters>> {
     user.require(Role::Viewer)?;
@@ -56,7 +56,7 @@ async fn list_clusters(user: User, State(app): State<App>, Path(env): Path<Strin
 
 /// One cluster.
 #[utoipa::path(get, path = "/environments/{env}/clusters/{name}", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the cluster")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
     responses((status = 200, description = "The cluster", body = ClusterItem), (status = 404, description = "There is no such cluster")))]
 async fn get_cluster(user: User, State(app): State<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<ClusterItem>> {
     user.require(Role::Viewer)?;

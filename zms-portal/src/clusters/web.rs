@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use zms_drivers::broker::{Broker, BrokerError};
+use zms_drivers::broker::{Broker, BrokerError, BrokerId};
 
 use super::{Cluster, store, subject};
 use crate::access::{Role, User};
@@ -84,7 +84,7 @@ struct BrokerRow {
 
 /// What the brokers say now.
 struct Live {
-    controller: Option<i32>,
+    controller: Option<BrokerId>,
     brokers: Vec<BrokerRow>,
     topics: usize,
     partitions: usize,
@@ -129,7 +129,7 @@ async fn look(app: &App, cluster: &Cluster) -> std::result::Result<Live, BrokerE
     let (view, topics) = (admin.describe().await?, admin.topics().await?);
     let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
     let brokers = view.brokers.into_iter().map(|broker| BrokerRow {
-        leaders: partitions().filter(|partition| partition.leader == Some(broker.id)).count(),
+        leaders: partitions().filter(|partition| partition.leader.as_ref() == Some(&broker.id)).count(),
         replicas: partitions().filter(|partition| partition.replicas.contains(&broker.id)).count(),
         under_replicated: partitions().filter(|p| p.replicas.contains(&broker.id) && !p.isr.contains(&broker.id)).count(),
         broker,

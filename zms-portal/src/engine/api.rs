@@ -28,14 +28,17 @@ pub fn api() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 struct Wanted {
     /// Name of the environment.
+    #[param(example = "dev")]
     environment: String,
-    /// The whole subject, for example service/orders-kafka.
+    /// The whole subject, for example service/kafka.
+    #[param(example = "service/kafka")]
     subject: String,
     /// running, waiting, done, failed or cancelled.
     status: String,
     /// Only flows older than this id, as the list before said in `next`.
     before: String,
     /// At most so many, from 1 to 500.
+    #[param(example = 50)]
     limit: Option<i64>,
 }
 
@@ -72,7 +75,7 @@ async fn list_flows(user: User, State(app): State<App>, Query(wanted): Query<Wan
 }
 
 /// One flow with its steps and history.
-#[utoipa::path(get, path = "/flows/{id}", tag = "flows", params(("id" = String, Path, description = "The flow's id")),
+#[utoipa::path(get, path = "/flows/{id}", tag = "flows", params(("id" = String, Path, description = "The flow's id", example = "01JDG71C6E9W3R5T7Y2A4F6G8H")),
     responses((status = 200, description = "The flow", body = FlowView), (status = 404, description = "There is no such flow")))]
 async fn get_flow(user: User, State(app): State<App>, Path(id): Path<String>) -> Result<Json<FlowView>> {
     user.require(Role::Viewer)?;

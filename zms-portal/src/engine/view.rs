@@ -113,8 +113,8 @@ pub struct EventView {
     pub at: i64,
     /// The person; empty is the portal itself.
     pub who: String,
-    /// The command.
-    #[schema(value_type = Object)]
+    /// The command: its name, or an object of its name and what it carried.
+    #[schema(value_type = Value)]
     pub what: Value,
 }
 

@@ -49,7 +49,7 @@ async fn create_environment(
 }
 
 /// One environment.
-#[utoipa::path(get, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name")),
+#[utoipa::path(get, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name", example = "dev")),
     responses((status = 200, description = "The environment", body = Environment), (status = 404, description = "There is no such environment")))]
 async fn get_environment(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Environment>> {
     user.require(Role::Viewer)?;
@@ -57,7 +57,7 @@ async fn get_environment(user: User, State(app): State<App>, Path(env): Path<Str
 }
 
 /// Changes title, colour or protection; for operators.
-#[utoipa::path(patch, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name")),
+#[utoipa::path(patch, path = "/environments/{env}", tag = "environments", params(("env" = String, Path, description = "Its name", example = "dev")),
     request_body = EnvironmentChange, responses((status = 200, description = "As it is now", body = Environment),
         (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such environment"),
         (status = 422, description = "Fields are wrong")))]

@@ -61,7 +61,7 @@ struct Groups {
 }
 
 /// Lists the consumer groups of an environment.
-#[utoipa::path(get, path = "/environments/{env}/groups", tag = "groups", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/groups", tag = "groups", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "By name", body = Groups), (status = 404, description = "There is no such environment")))]
 async fn list_groups(user: User, Shared(app): Shared<App>, Path(env): Path<String>) -> Result<Json<Groups>> {
     user.require(Role::Viewer)?;
@@ -73,7 +73,7 @@ async fn list_groups(user: User, Shared(app): Shared<App>, Path(env): Path<Strin
 
 /// One consumer group.
 #[utoipa::path(get, path = "/environments/{env}/groups/{name}", tag = "groups",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the group")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the group", example = "billing")),
     responses((status = 200, description = "The group", body = GroupItem), (status = 404, description = "There is no such group")))]
 async fn get_group(user: User, Shared(app): Shared<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<GroupItem>> {
     user.require(Role::Viewer)?;

@@ -111,7 +111,7 @@ impl HostItem {
 }
 
 /// Lists hosts.
-#[utoipa::path(get, path = "/environments/{env}/hosts", tag = "hosts", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/hosts", tag = "hosts", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "All of them, by name", body = Hosts), (status = 404, description = "There is no such environment")))]
 async fn list_hosts(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Hosts>> {
     user.require(Role::Viewer)?;
@@ -123,7 +123,7 @@ async fn list_hosts(user: User, State(app): State<App>, Path(env): Path<String>)
 
 /// One host.
 #[utoipa::path(get, path = "/environments/{env}/hosts/{id}", tag = "hosts",
-    params(("env" = String, Path, description = "Name of the environment"), ("id" = String, Path, description = "Id of the host")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("id" = String, Path, description = "Id of the host", example = "01JDG6Z3V0T7S4Q9X8K2M5N1P1")),
     responses((status = 200, description = "The host", body = HostFull), (status = 404, description = "There is no such host")))]
 async fn get_host(user: User, State(app): State<App>, Path((env, id)): Path<(String, String)>) -> Result<Json<HostFull>> {
     user.require(Role::Viewer)?;
@@ -145,7 +145,7 @@ struct HostChange {
 
 /// Renames a host; for operators.
 #[utoipa::path(patch, path = "/environments/{env}/hosts/{id}", tag = "hosts",
-    params(("env" = String, Path, description = "Name of the environment"), ("id" = String, Path, description = "Id of the host")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("id" = String, Path, description = "Id of the host", example = "01JDG6Z3V0T7S4Q9X8K2M5N1P1")),
     request_body = HostChange,
     responses((status = 204, description = "Renamed"), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such host"), (status = 422, description = "The name is none, or taken")))]
@@ -163,7 +163,7 @@ async fn rename_host(
 
 /// Takes a host out of service for ever; for operators. What runs on it goes on.
 #[utoipa::path(delete, path = "/environments/{env}/hosts/{id}", tag = "hosts",
-    params(("env" = String, Path, description = "Name of the environment"), ("id" = String, Path, description = "Id of the host")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("id" = String, Path, description = "Id of the host", example = "01JDG6Z3V0T7S4Q9X8K2M5N1P1")),
     responses((status = 204, description = "It is out of service"), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such host")))]
 async fn revoke_host(
@@ -185,7 +185,7 @@ struct JoinLines {
 }
 
 /// Lists join lines that are still good, without their tokens; for operators.
-#[utoipa::path(get, path = "/environments/{env}/join-tokens", tag = "hosts", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/join-tokens", tag = "hosts", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "Newest first", body = JoinLines), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such environment")))]
 async fn list_join_lines(
@@ -200,7 +200,7 @@ async fn list_join_lines(
 }
 
 /// Makes a join line; for operators. The answer is the only one that holds the token.
-#[utoipa::path(post, path = "/environments/{env}/join-tokens", tag = "hosts", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(post, path = "/environments/{env}/join-tokens", tag = "hosts", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body = NewLine,
     responses((status = 201, description = "Made; shown once", body = MadeLine), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such environment"), (status = 409, description = "There is no agent that a host could fetch"),
@@ -219,7 +219,7 @@ async fn make_join_line(
 
 /// Takes a join line back; for operators. Hosts that joined with it stay.
 #[utoipa::path(delete, path = "/environments/{env}/join-tokens/{key_id}", tag = "hosts",
-    params(("env" = String, Path, description = "Name of the environment"), ("key_id" = String, Path, description = "Public part of its token")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("key_id" = String, Path, description = "Public part of its token", example = "k7m2p9qx")),
     responses((status = 204, description = "Nobody joins with it any more"), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such line")))]
 async fn withdraw_join_line(

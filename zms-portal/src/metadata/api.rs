@@ -30,7 +30,7 @@ pub fn pages() -> Router<App> {
 }
 
 /// Makes the file with which an application finds its topics; for developers and operators. It is audited.
-#[utoipa::path(post, path = "/environments/{env}/client-file", tag = "environments", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(post, path = "/environments/{env}/client-file", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "The file (TOML); keep it with mode 0600", content_type = "application/toml", body = String),
         (status = 403, description = "Developers, operators and administrators only"), (status = 503, description = "The environment has no metadata store yet")))]
 async fn make_client_file(user: User, address: Address, State(app): State<App>, Path(env): Path<String>) -> Result<Response> {

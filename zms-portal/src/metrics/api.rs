@@ -50,10 +50,10 @@ const DAY_MS: i64 = 86_400_000;
 
 /// A chart's numbers. A window without a figure is null, which is not 0, and its gap says why.
 #[utoipa::path(get, path = "/environments/{env}/charts/{chart}", tag = "figures",
-    params(("env" = String, Path, description = "Name of the environment"), ("chart" = String, Path, description = "topic-rate, topic-lag, topic-sends, topic-latency, topic-handling, group-lag, group-rate, cluster-rate, cluster-bytes, cluster-requests, host-cpu, host-memory, host-disk or host-network"),
-        ("cluster" = Option<String>, Query, description = "Name of a cluster"), ("topic" = Option<String>, Query, description = "Name of a topic"),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("chart" = String, Path, description = "topic-rate, topic-lag, topic-sends, topic-latency, topic-handling, group-lag, group-rate, cluster-rate, cluster-bytes, cluster-requests, host-cpu, host-memory, host-disk or host-network", example = "topic-rate"),
+        ("cluster" = Option<String>, Query, description = "Name of a cluster", example = "kafka"), ("topic" = Option<String>, Query, description = "Name of a topic", example = "orders"),
         ("group" = Option<String>, Query, description = "Name of a consumer group"), ("host" = Option<String>, Query, description = "Name of a host"),
-        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h, 7d, 30d or 1y until now; 1h unless said"),
+        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h, 7d, 30d or 1y until now; 1h unless said", example = "1h"),
         ("from" = Option<i64>, Query, description = "Instead of a range: milliseconds since 1970"), ("to" = Option<i64>, Query, description = "Milliseconds since 1970; now unless said")),
     responses((status = 200, description = "The numbers", body = Drawn), (status = 404, description = "There is no such environment or chart"),
         (status = 422, description = "It needs a subject that was not named, or its range is too long"),
@@ -123,6 +123,7 @@ struct Figures {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClusterFigures)]
 struct ClusterItem {
     name: String,
     /// `whole`, `partly` or `away`.
@@ -141,6 +142,7 @@ struct ClusterItem {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TopicFigures)]
 struct TopicItem {
     cluster: String,
     topic: String,
@@ -156,6 +158,7 @@ struct TopicItem {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GroupFigures)]
 struct GroupItem {
     cluster: String,
     group: String,
@@ -171,6 +174,7 @@ struct GroupItem {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClientFigures)]
 struct ClientItem {
     topic: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,7 +242,7 @@ impl From<&ConsumerFigures> for ClientItem {
 }
 
 /// The last figures of an environment: what its leading collector saw.
-#[utoipa::path(get, path = "/environments/{env}/figures", tag = "figures", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/figures", tag = "figures", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "The figures, with their age", body = Figures), (status = 404, description = "There is no such environment")))]
 async fn get_figures(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Figures>> {
     user.require(Role::Viewer)?;

@@ -35,6 +35,7 @@ pub struct Found {
 
 /// A manifest that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = BrokenPackage)]
 pub struct Broken {
     /// File name of the manifest.
     pub file: String,

@@ -41,7 +41,7 @@ async fn list_requests(user: User, State(app): State<App>) -> Result<Json<Reques
 }
 
 /// Asks for a topic or a group; for developers.
-#[utoipa::path(post, path = "/environments/{env}/requests", tag = "requests", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(post, path = "/environments/{env}/requests", tag = "requests", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body = Wish, responses((status = 201, description = "Made", body = Request), (status = 403, description = "Developers and administrators only"),
         (status = 422, description = "Fields are wrong, or names are taken")))]
 async fn apply(
@@ -58,7 +58,7 @@ async fn apply(
 }
 
 /// One request.
-#[utoipa::path(get, path = "/requests/{number}", tag = "requests", params(("number" = i64, Path, description = "Its number")),
+#[utoipa::path(get, path = "/requests/{number}", tag = "requests", params(("number" = i64, Path, description = "Its number", example = 1)),
     responses((status = 200, description = "The request", body = Request), (status = 404, description = "There is no such request")))]
 async fn get_request(user: User, State(app): State<App>, Path(number): Path<i64>) -> Result<Json<Request>> {
     user.require(Role::Viewer)?;
@@ -66,7 +66,7 @@ async fn get_request(user: User, State(app): State<App>, Path(number): Path<i64>
 }
 
 /// Approves a request and begins to bring it about; for approvers.
-#[utoipa::path(post, path = "/requests/{number}/approve", tag = "requests", params(("number" = i64, Path, description = "Its number")), request_body = Choice,
+#[utoipa::path(post, path = "/requests/{number}/approve", tag = "requests", params(("number" = i64, Path, description = "Its number", example = 1)), request_body = Choice,
     responses((status = 202, description = "Approved; `flow_id` shows how far it is", body = Request), (status = 403, description = "Approvers and administrators only"),
         (status = 409, description = "Somebody decided before"), (status = 422, description = "Cluster, partitions or replicas are wrong")))]
 async fn approve(
@@ -90,7 +90,7 @@ struct Rejection {
 }
 
 /// Rejects a request; for approvers.
-#[utoipa::path(post, path = "/requests/{number}/reject", tag = "requests", params(("number" = i64, Path, description = "Its number")), request_body = Rejection,
+#[utoipa::path(post, path = "/requests/{number}/reject", tag = "requests", params(("number" = i64, Path, description = "Its number", example = 1)), request_body = Rejection,
     responses((status = 204, description = "Rejected"), (status = 403, description = "Approvers and administrators only"), (status = 409, description = "Somebody decided before")))]
 async fn reject(
     user: User,
@@ -104,7 +104,7 @@ async fn reject(
 }
 
 /// Takes one's own open request back.
-#[utoipa::path(post, path = "/requests/{number}/withdraw", tag = "requests", params(("number" = i64, Path, description = "Its number")),
+#[utoipa::path(post, path = "/requests/{number}/withdraw", tag = "requests", params(("number" = i64, Path, description = "Its number", example = 1)),
     responses((status = 204, description = "Taken back"), (status = 403, description = "It is somebody else's"), (status = 409, description = "Somebody decided before")))]
 async fn withdraw(user: User, address: Address, State(app): State<App>, Path(number): Path<i64>) -> Result<StatusCode> {
     super::withdraw(&app, Actor { user: &user, address: &address.0 }, number, now_ms()).await?;
@@ -112,7 +112,7 @@ async fn withdraw(user: User, address: Address, State(app): State<App>, Path(num
 }
 
 /// Tries an approved request again that is stuck; for approvers.
-#[utoipa::path(post, path = "/requests/{number}/retry", tag = "requests", params(("number" = i64, Path, description = "Its number")),
+#[utoipa::path(post, path = "/requests/{number}/retry", tag = "requests", params(("number" = i64, Path, description = "Its number", example = 1)),
     responses((status = 204, description = "It is tried again"), (status = 409, description = "It is not stuck")))]
 async fn retry(user: User, address: Address, State(app): State<App>, Path(number): Path<i64>) -> Result<StatusCode> {
     super::retry(&app, Actor { user: &user, address: &address.0 }, number, now_ms()).await?;
@@ -120,7 +120,7 @@ async fn retry(user: User, address: Address, State(app): State<App>, Path(number
 }
 
 /// Gives up an approved request that is not done yet; for approvers.
-#[utoipa::path(post, path = "/requests/{number}/cancel", tag = "requests", params(("number" = i64, Path, description = "Its number")),
+#[utoipa::path(post, path = "/requests/{number}/cancel", tag = "requests", params(("number" = i64, Path, description = "Its number", example = 1)),
     responses((status = 204, description = "Given up"), (status = 409, description = "It is done")))]
 async fn cancel(user: User, address: Address, State(app): State<App>, Path(number): Path<i64>) -> Result<StatusCode> {
     super::cancel(&app, Actor { user: &user, address: &address.0 }, number, now_ms()).await?;

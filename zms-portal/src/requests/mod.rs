@@ -65,6 +65,7 @@ pub struct Request {
 /// What came of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = RequestState)]
 pub enum State {
     /// Nobody has decided.
     Open,

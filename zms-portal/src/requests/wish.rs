@@ -9,7 +9,7 @@ use crate::error::Problem;
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[schema(example = json!({ "kind": "topic", "name": "orders", "about": "Orders as they are placed", "rate": 500, "size": 1024, "retention_hours": 72, "group": "billing", "from": "earliest" }))]
+#[schema(as = RequestWish, example = json!({ "kind": "topic", "name": "orders", "about": "Orders as they are placed", "rate": 500, "size": 1024, "retention_hours": 72, "group": "billing", "from": "earliest" }))]
 pub enum Wish {
     /// A topic, and perhaps a first group on it.
     Topic(TopicWish),

@@ -129,7 +129,7 @@ struct Services {
 }
 
 /// Lists services as they are now.
-#[utoipa::path(get, path = "/environments/{env}/services", tag = "services", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/services", tag = "services", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "All of them, by name", body = Services), (status = 404, description = "There is no such environment")))]
 async fn list_services(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Services>> {
     user.require(Role::Viewer)?;
@@ -138,9 +138,9 @@ async fn list_services(user: User, State(app): State<App>, Path(env): Path<Strin
 }
 
 /// Installs a service; for operators. Its hosts are asked first whether it could run there.
-#[utoipa::path(post, path = "/environments/{env}/services", tag = "services", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(post, path = "/environments/{env}/services", tag = "services", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body(content = Wish, example = json!({
-        "name": "orders-kafka", "kind": "kafka", "hosts": [{ "host": "01JDG6Z3V0T7S4Q9X8K2M5N1PB", "address": "10.0.0.1" }],
+        "name": "kafka", "kind": "kafka", "hosts": [{ "host": "01JDG6Z3V0T7S4Q9X8K2M5N1P1", "address": "10.0.0.1" }],
         "settings": { "heap": "1GiB" }, "accept_warnings": true
     })),
     responses((status = 202, description = "Begun", body = Begun), (status = 403, description = "Operators and administrators only"),
@@ -183,9 +183,9 @@ struct CheckItem {
 }
 
 /// Plans a service without changing anything; for operators.
-#[utoipa::path(post, path = "/environments/{env}/services/plan", tag = "services", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(post, path = "/environments/{env}/services/plan", tag = "services", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body(content = Wish, example = json!({
-        "name": "zookeeper", "kind": "zookeeper", "hosts": [{ "host": "01JDG6Z3V0T7S4Q9X8K2M5N1PB" }], "settings": {}
+        "name": "kafka", "kind": "kafka", "hosts": [{ "host": "01JDG6Z3V0T7S4Q9X8K2M5N1P1" }], "settings": {}
     })),
     responses((status = 200, description = "What would be done", body = Planned), (status = 403, description = "Operators and administrators only"),
         (status = 422, description = "Fields are wrong")))]
@@ -211,7 +211,7 @@ async fn plan_service(
 
 /// One service as it is now.
 #[utoipa::path(get, path = "/environments/{env}/services/{name}", tag = "services",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Its name")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Its name", example = "kafka")),
     responses((status = 200, description = "The service", body = ServiceView), (status = 404, description = "There is no such service")))]
 async fn get_service(user: User, State(app): State<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<ServiceView>> {
     user.require(Role::Viewer)?;
@@ -231,7 +231,7 @@ struct SettingsChange {
 
 /// Changes settings; for operators. Instances are restarted one after another, each after the one before is healthy.
 #[utoipa::path(patch, path = "/environments/{env}/services/{name}", tag = "services",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Its name")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Its name", example = "kafka")),
     request_body(content = SettingsChange, example = json!({ "settings": { "heap": "1GiB", "log_level": "" } })),
     responses((status = 202, description = "Begun, or saved if no instance changes", body = Begun), (status = 403, description = "Operators and administrators only"),
         (status = 409, description = "Another flow holds the service"), (status = 422, description = "A setting is wrong")))]
@@ -258,8 +258,8 @@ struct Removal {
 
 /// Takes a service away; for operators. Its data goes to the trash folder of each host.
 #[utoipa::path(delete, path = "/environments/{env}/services/{name}", tag = "services",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Its name")),
-    request_body(content = Removal, example = json!({ "confirm": "orders-kafka" })),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Its name", example = "kafka")),
+    request_body(content = Removal, example = json!({ "confirm": "kafka" })),
     responses((status = 202, description = "Begun", body = Begun), (status = 403, description = "Operators and administrators only"),
         (status = 409, description = "Another flow holds the service"), (status = 422, description = "The typed name is not its name")))]
 async fn remove_service(
@@ -276,8 +276,8 @@ async fn remove_service(
 
 /// Starts, stops or restarts all instances of a service; for operators.
 #[utoipa::path(post, path = "/environments/{env}/services/{name}/act/{act}", tag = "services",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Its name"),
-        ("act" = String, Path, description = "start, stop or restart")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Its name", example = "kafka"),
+        ("act" = String, Path, description = "start, stop or restart", example = "restart")),
     responses((status = 202, description = "Begun", body = Begun), (status = 403, description = "Operators and administrators only"),
         (status = 409, description = "There is nothing to do, or another flow holds the service")))]
 async fn act_on_service(
@@ -294,8 +294,8 @@ async fn act_on_service(
 
 /// Starts, stops or restarts one instance; for operators.
 #[utoipa::path(post, path = "/environments/{env}/services/{name}/instances/{instance}/act/{act}", tag = "services",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the service"),
-        ("instance" = String, Path, description = "Name of the instance"), ("act" = String, Path, description = "start, stop or restart")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the service", example = "kafka"),
+        ("instance" = String, Path, description = "Name of the instance", example = "kafka-1"), ("act" = String, Path, description = "start, stop or restart", example = "restart")),
     responses((status = 202, description = "Begun", body = Begun), (status = 403, description = "Operators and administrators only"),
         (status = 409, description = "There is nothing to do, or another flow holds the service")))]
 async fn act_on_instance(
@@ -312,7 +312,7 @@ async fn act_on_instance(
 
 /// Stops waiting for the flow that holds a service; for operators. What the hosts were told stays.
 #[utoipa::path(post, path = "/environments/{env}/services/{name}/cancel", tag = "services",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Its name")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Its name", example = "kafka")),
     responses((status = 202, description = "Ended", body = Begun), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "Nothing is under way"), (status = 409, description = "It cannot be taken back")))]
 async fn cancel_service(
@@ -332,13 +332,14 @@ async fn cancel_service(
 #[into_params(parameter_in = Query)]
 struct LogPlace {
     /// From this byte on; absent for the end of the log.
+    #[param(example = 0)]
     from: Option<u64>,
 }
 
 /// A piece of an instance's log, at most 256 KiB.
 #[utoipa::path(get, path = "/environments/{env}/services/{name}/instances/{instance}/log", tag = "services",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the service"),
-        ("instance" = String, Path, description = "Name of the instance"), LogPlace),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the service", example = "kafka"),
+        ("instance" = String, Path, description = "Name of the instance", example = "kafka-1"), LogPlace),
     responses((status = 200, description = "The piece", body = LogPiece), (status = 404, description = "There is no such instance"),
         (status = 503, description = "Its host does not answer")))]
 async fn get_log(
@@ -356,7 +357,7 @@ async fn get_log(
 }
 
 /// The stores of an environment.
-#[utoipa::path(get, path = "/environments/{env}/stores", tag = "services", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/stores", tag = "services", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "Service by purpose (metadata, metrics)", body = BTreeMap<String, String>)))]
 async fn get_stores(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<BTreeMap<String, String>>> {
     user.require(Role::Viewer)?;
@@ -365,7 +366,7 @@ async fn get_stores(user: User, State(app): State<App>, Path(env): Path<String>)
 }
 
 /// Chooses the stores of an environment; for operators. An empty name clears one, purposes that are not named stay.
-#[utoipa::path(patch, path = "/environments/{env}/stores", tag = "services", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(patch, path = "/environments/{env}/stores", tag = "services", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body(content = BTreeMap<String, String>, example = json!({ "metadata": "zookeeper" })),
     responses((status = 200, description = "As they are now", body = BTreeMap<String, String>), (status = 403, description = "Operators and administrators only"),
         (status = 422, description = "There is no such service, or it is of another kind")))]

@@ -29,6 +29,8 @@ mod store;
 mod stored;
 mod stores;
 #[cfg(test)]
+pub(crate) mod test_agent;
+#[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use zms_core::probe::Probe;
 use super::store::InstanceRow;
 use crate::app::{App, now_ms};
 use crate::config::Config;
+use crate::db::TestDb;
 use crate::environments::Environment;
 use crate::hosts::HostRow;
 use crate::serve;
@@ -142,7 +143,7 @@ pub fn host_row(number: u8, now_ms: i64) -> HostRow {
 pub struct TestApp {
     /// As in production.
     pub app: App,
-    _folder: tempfile::TempDir,
+    _folder: TestDb,
 }
 
 #[derive(clap::Parser)]
@@ -154,13 +155,22 @@ struct Arguments {
 impl TestApp {
     /// Opens it.
     pub async fn start() -> Self {
+        Self::on(TestDb::new().await).await
+    }
+
+    /// Opens what another one left in a folder, on SQLite whatever the run is about: its database is a file there.
+    pub async fn open(folder: tempfile::TempDir) -> Self {
+        Self::on(TestDb::sqlite_in(folder)).await
+    }
+
+    async fn on(folder: TestDb) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let arguments =
             ["zms-portal".to_owned(), "--data-dir".to_owned(), path("data"), "--packages".to_owned(), path("packages")];
-        let config = <Arguments as clap::Parser>::parse_from(arguments).config;
+        let mut config = <Arguments as clap::Parser>::parse_from(arguments).config;
+        config.database_url = Some(folder.url().to_owned());
         Self { app: serve::open(config).await.unwrap(), _folder: folder }
     }
 }

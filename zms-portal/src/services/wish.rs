@@ -10,6 +10,7 @@ use crate::web::messages::Messages;
 /// A service that does not exist yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ServiceWish)]
 pub struct Wish {
     /// Its name within the environment.
     pub name: String,

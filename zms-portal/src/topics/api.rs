@@ -56,7 +56,7 @@ struct Topics {
 }
 
 /// Lists the topics of an environment.
-#[utoipa::path(get, path = "/environments/{env}/topics", tag = "topics", params(("env" = String, Path, description = "Name of the environment")),
+#[utoipa::path(get, path = "/environments/{env}/topics", tag = "topics", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     responses((status = 200, description = "By name", body = Topics), (status = 404, description = "There is no such environment")))]
 async fn list_topics(user: User, Shared(app): Shared<App>, Path(env): Path<String>) -> Result<Json<Topics>> {
     user.require(Role::Viewer)?;
@@ -73,7 +73,7 @@ async fn list_topics(user: User, Shared(app): Shared<App>, Path(env): Path<Strin
 
 /// One topic.
 #[utoipa::path(get, path = "/environments/{env}/topics/{name}", tag = "topics",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the topic")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the topic", example = "orders")),
     responses((status = 200, description = "The topic", body = TopicItem), (status = 404, description = "There is no such topic")))]
 async fn get_topic(user: User, Shared(app): Shared<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<TopicItem>> {
     user.require(Role::Viewer)?;
@@ -94,7 +94,7 @@ struct LiveTopic {
 
 /// Partitions with their offsets, and the lag of every group, read from the cluster now.
 #[utoipa::path(get, path = "/environments/{env}/topics/{name}/live", tag = "topics",
-    params(("env" = String, Path, description = "Name of the environment"), ("name" = String, Path, description = "Name of the topic")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the topic", example = "orders")),
     responses((status = 200, description = "As the cluster says", body = LiveTopic), (status = 404, description = "There is no such topic"),
         (status = 503, description = "The cluster does not answer")))]
 async fn get_live(user: User, Shared(app): Shared<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<LiveTopic>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{BrokerError, Committed, Ends, GroupState};
+use zms_drivers::broker::{BrokerError, BrokerId, Committed, Ends, GroupState, PartitionId};
 
 use super::Topic;
 use crate::app::App;
@@ -24,14 +24,18 @@ pub struct Live {
 /// A partition.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct PartitionView {
-    /// From 0.
-    pub id: i32,
-    /// Broker id; absent while it is offline.
-    pub leader: Option<i32>,
+    /// `3` on Kafka, `broker-a/3` on RocketMQ.
+    #[schema(value_type = String)]
+    pub id: PartitionId,
+    /// Broker id (`1`, `broker-a:0`); absent while it is offline.
+    #[schema(value_type = Option<String>)]
+    pub leader: Option<BrokerId>,
     /// Broker ids, preferred leader first.
-    pub replicas: Vec<i32>,
+    #[schema(value_type = Vec<String>)]
+    pub replicas: Vec<BrokerId>,
     /// Broker ids of the in-sync replicas (ISR).
-    pub isr: Vec<i32>,
+    #[schema(value_type = Vec<String>)]
+    pub isr: Vec<BrokerId>,
     /// Oldest offset still there; absent if the leader did not answer.
     pub start: Option<i64>,
     /// Log end offset; absent if the leader did not answer.
@@ -52,7 +56,8 @@ pub struct GroupLag {
     /// Partitions without a commit.
     pub uncommitted: usize,
     /// Partition → committed offset and lag.
-    pub partitions: Vec<(i32, Option<i64>, Option<i64>)>,
+    #[schema(value_type = Vec<(String, Option<i64>, Option<i64>)>)]
+    pub partitions: Vec<(PartitionId, Option<i64>, Option<i64>)>,
 }
 
 impl Live {
@@ -83,8 +88,8 @@ async fn ask(app: &App, cluster: &Cluster, name: &PhysicalName) -> Result<Live, 
     let partitions = found.partitions.iter().map(|partition| {
         let range = ends.get(&partition.id).copied().flatten();
         PartitionView {
-            id: partition.id,
-            leader: partition.leader,
+            id: partition.id.clone(),
+            leader: partition.leader.clone(),
             replicas: partition.replicas.clone(),
             isr: partition.isr.clone(),
             start: range.map(|range| range.start),
@@ -118,12 +123,12 @@ pub fn lag_of(
     ends: &Ends,
 ) -> GroupLag {
     let offsets = committed.get(topic);
-    let of = |(partition, range): (&i32, &Option<zms_drivers::broker::Range>)| {
+    let of = |(partition, range): (&PartitionId, &Option<zms_drivers::broker::Range>)| {
         let offset = offsets.and_then(|offsets| offsets.get(partition)).copied();
         let lag = offset.and_then(|offset| Some(range.as_ref()?.end - offset));
-        (*partition, offset, lag)
+        (partition.clone(), offset, lag)
     };
-    let partitions: Vec<(i32, Option<i64>, Option<i64>)> = ends.iter().map(of).collect();
+    let partitions: Vec<(PartitionId, Option<i64>, Option<i64>)> = ends.iter().map(of).collect();
     let committed = || partitions.iter().filter(|(_, offset, _)| offset.is_some());
     let lag = if committed().next().is_none() { None } else { committed().map(|(_, _, lag)| *lag).sum() };
     let uncommitted = partitions.iter().filter(|(_, offset, _)| offset.is_none()).count();
@@ -141,13 +146,19 @@ mod tests {
     #[test]
     fn lag_that_is_not_known_is_not_zero() {
         let name = |text: &str| PhysicalName::new(text).unwrap();
-        let ends: Ends =
-            BTreeMap::from([(0, Some(Range { start: 0, end: 10 })), (1, Some(Range { start: 0, end: 5 })), (2, None)]);
+        let ends: Ends = BTreeMap::from([
+            (0.into(), Some(Range { start: 0, end: 10 })),
+            (1.into(), Some(Range { start: 0, end: 5 })),
+            (2.into(), None),
+        ]);
         let none: &[(i32, i64)] = &[];
         for (offsets, lag, uncommitted) in
             [(&[(0, 4), (1, 5)][..], Some(6), 1), (none, None, 3), (&[(2, 1)][..], None, 2), (&[(0, 12)][..], Some(-2), 2)]
         {
-            let committed = Committed::from([(name("orders"), offsets.iter().copied().collect())]);
+            let committed = Committed::from([(
+                name("orders"),
+                offsets.iter().map(|(id, offset)| (PartitionId::from(*id), *offset)).collect(),
+            )]);
             let found = lag_of(&name("billing"), GroupState::Empty, 0, &committed, &name("orders"), &ends);
             assert_eq!((found.lag, found.uncommitted), (lag, uncommitted), "{offsets:?}");
         }

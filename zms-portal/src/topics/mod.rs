@@ -55,6 +55,7 @@ pub struct Topic {
 /// Whether applications can use a topic or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = TopicState)]
 pub enum State {
     /// It is being made.
     Creating,

@@ -126,14 +126,14 @@ async fn create_user(
 }
 
 /// One person; for administrators.
-#[utoipa::path(get, path = "/users/{name}", tag = "users", params(("name" = String, Path, description = "The user name")),
+#[utoipa::path(get, path = "/users/{name}", tag = "users", params(("name" = String, Path, description = "The user name", example = "grace")),
     responses((status = 200, description = "The person", body = Person), (status = 404, description = "Nobody has this name")))]
 async fn get_user(user: User, State(app): State<App>, Path(name): Path<String>) -> Result<Json<Person>> {
     Ok(Json(super::find(&app.db, &user, &name, Limits::of(&app.config), now_ms()).await?))
 }
 
 /// Changes roles, disables or enables, ends sessions; for administrators.
-#[utoipa::path(patch, path = "/users/{name}", tag = "users", params(("name" = String, Path, description = "The user name")), request_body = UserChange,
+#[utoipa::path(patch, path = "/users/{name}", tag = "users", params(("name" = String, Path, description = "The user name", example = "grace")), request_body = UserChange,
     responses((status = 204, description = "Changed"), (status = 403, description = "Administrators only"), (status = 404, description = "Nobody has this name"),
         (status = 409, description = "The last administrator stays one")))]
 async fn change_user(

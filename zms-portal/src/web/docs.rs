@@ -1,6 +1,9 @@
 //! The page of the API, made from the same description that `/api/v1/openapi.json` gives.
 
+mod call;
 mod example;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -11,6 +14,7 @@ use axum::{Extension, Json};
 use serde_json::Value;
 use utoipa::openapi::{OpenApi, Server};
 
+use self::call::Call;
 use super::chrome::Chrome;
 use super::links::Link;
 use crate::access::User;
@@ -85,7 +89,7 @@ pub(super) async fn page(
 ) -> Result<Response> {
     let base = format!("{}{PREFIX}", app.config.public_url.trim_end_matches('/'));
     let credentials = r#"{"name": "ada", "password": "…"}"#;
-    let sign_in = curl("post", &format!("{base}/session"), credentials).replacen("curl -b", "curl -c", 1);
+    let sign_in = call::curl("post", &format!("{base}/session"), credentials).replacen("curl -b", "curl -c", 1);
     super::page(ApiPage { chrome, sign_in, groups: groups(&description.0, &base) })
 }
 
@@ -117,8 +121,7 @@ fn describe(document: &Value, base: &str, method: &str, path: &str, operation: &
         required: given["required"] == true,
         about: text(&given["description"]),
     };
-    let body = example::of_content(document, &operation["requestBody"]["content"]["application/json"]);
-    let body = body.map(|body| serde_json::to_string_pretty(&body).expect("JSON is text")).unwrap_or_default();
+    let call = Call::of(document, method, path, operation);
     let answers = operation["responses"].as_object().into_iter().flatten();
     Operation {
         id: operation["operationId"]
@@ -129,55 +132,8 @@ fn describe(document: &Value, base: &str, method: &str, path: &str, operation: &
         summary: text(&operation["summary"]),
         about: text(&operation["description"]),
         parameters: list(&operation["parameters"]).iter().map(parameter).collect(),
-        curl: curl(method, &format!("{base}{path}"), &body),
-        body,
+        curl: call.curl(base),
+        body: call.body,
         answers: answers.map(|(status, answer)| (status.clone(), text(&answer["description"]))).collect(),
-    }
-}
-
-/// A line for a terminal. The cookies are those that the sign-in kept.
-fn curl(method: &str, url: &str, body: &str) -> String {
-    let mut line = "curl -b zms.cookies".to_owned();
-    if method != "get" {
-        line.push_str(&format!(" -X {} -H 'Content-Type: application/json'", method.to_uppercase()));
-    }
-    if !body.is_empty() {
-        line.push_str(&format!(" -d '{}'", body.replace('\'', r"'\''")));
-    }
-    format!("{line} '{}'", url.replace('\'', "%27"))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn document() -> Value {
-        json!({
-            "paths": { "/environments": {
-                "post": { "tags": ["environments"], "operationId": "create_environment", "summary": "Makes an environment.",
-                    "requestBody": { "content": { "application/json": { "schema": { "$ref": "#/components/schemas/New" } } } },
-                    "responses": { "201": { "description": "Made" } } },
-                "get": { "tags": ["environments"], "parameters": [{ "name": "q", "in": "query", "description": "Filter" }], "responses": {} } } },
-            "components": { "schemas": { "New": { "example": { "name": "it's" } } } }
-        })
-    }
-
-    #[test]
-    fn an_operation_is_shown_with_its_example_and_a_line_that_can_be_run() {
-        let groups = groups(&document(), "https://zms:8443/api/v1");
-        assert_eq!((groups.len(), groups[0].name.as_str()), (1, "environments"));
-        let [get, post] = &groups[0].operations[..] else { panic!("two operations") };
-        assert_eq!((get.method.as_str(), get.parameters[0].place.as_str(), get.parameters[0].required), ("GET", "query", false));
-        assert_eq!(get.curl, "curl -b zms.cookies 'https://zms:8443/api/v1/environments'");
-        assert_eq!((post.id.as_str(), post.path.as_str()), ("create_environment", "/api/v1/environments"));
-        assert!(post.body.contains("\"name\": \"it's\""), "{}", post.body);
-        assert!(
-            post.curl.contains(r"-X POST -H 'Content-Type: application/json' -d '{") && post.curl.contains(r"it'\''s"),
-            "{}",
-            post.curl
-        );
-        assert_eq!(post.answers, [("201".to_owned(), "Made".to_owned())]);
     }
 }

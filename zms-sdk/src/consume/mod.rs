@@ -43,6 +43,8 @@ pub struct ConsumerBuilder {
     pub(crate) tasks: Tasks,
     pub(crate) all: All,
     pub(crate) attempts: Option<NonZeroU32>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) later: bool,
 }
 
 /// Every consumer of a client, so that all can be stopped; it keeps their senders, so that dropping a [`Consuming`] stops nothing.
@@ -81,6 +83,22 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Only messages with one of these tags. Every member of the group must name the same ones.
+    #[must_use]
+    pub fn only_tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A message whose handler failed comes again later, and those after it do not wait for that: they may overtake it. RocketMQ keeps it
+    /// meanwhile (10 s at first, then longer), gives it to any member of the group, and puts it into the group's dead letters after 16 attempts; with
+    /// Kafka this member keeps it, and the group's position waits.
+    #[must_use]
+    pub fn retry_later(mut self) -> Self {
+        self.later = true;
+        self
+    }
+
     /// Starts to consume. Messages of one partition are handled one after the other, partitions side by side. A message is committed
     /// after the handler succeeded; when it fails it gets the message again, later each time ([`Waits::retry`]).
     ///
@@ -93,7 +111,7 @@ impl ConsumerBuilder {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display,
     {
-        let Self { group, tools, tasks, all, attempts } = self;
+        let Self { group, tools, tasks, all, attempts, tags, later } = self;
         let since = Instant::now();
         let mut node = tools.directory.group(&group);
         let known = tools.directory.known(&format!("group {group}"), &mut node, since).await?;
@@ -110,7 +128,7 @@ impl ConsumerBuilder {
         let figures = Arc::new(Figures::default());
         let (stop, stopping) = watch::channel(None);
         let (ended_sender, ended) = watch::channel(false);
-        let work = Work { group: group.clone(), tools, handler, attempts, figures: Arc::clone(&figures) };
+        let work = Work { group: group.clone(), tools, handler, attempts, tags, later, figures: Arc::clone(&figures) };
         tasks.spawn(async move {
             work.run(node, stopping).await;
             ended_sender.send_replace(true);

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use zms_core::metadata::{BrokerKind, ClusterNode, ConsumeFrom, GroupNode};
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{Consumer, Incoming, Subscription};
+use zms_drivers::broker::{Consumer, Delivery, Incoming, PartitionId, Subscription};
 
 use super::{Figures, Handler, Tools};
 use crate::Received;
@@ -28,6 +28,9 @@ pub(super) struct Work {
     pub tools: Tools,
     pub handler: Arc<Handler>,
     pub attempts: Option<NonZeroU32>,
+    pub tags: Vec<String>,
+    /// What failed is given back, so that its partition does not wait.
+    pub later: bool,
     pub figures: Arc<Figures>,
 }
 
@@ -132,18 +135,17 @@ impl Work {
     ) {
         let mut attempt = 0;
         while stopping.borrow().is_none() {
-            let subscription = Subscription { group: self.group.clone(), topics: vec![place.name.clone()], from: wish.from };
-            let why = if wish.broadcast && kind == BrokerKind::Kafka {
-                "broadcast is set, and Kafka cannot give every message to every member of a group; change the group in the portal"
-                    .to_owned()
-            } else {
-                match self.tools.brokers.consumer(&place.cluster, kind, &node, &subscription) {
-                    Ok(consumer) => {
-                        attempt = 0;
-                        self.consume(&topic, &place, consumer, &mut stopping).await
-                    }
-                    Err(error) => error.to_string(),
+            let subscription = Subscription {
+                mode: if wish.broadcast { Delivery::Broadcast } else { Delivery::Clustering },
+                tags: self.tags.clone(),
+                ..Subscription::new(self.group.clone(), place.name.clone(), wish.from)
+            };
+            let why = match self.tools.brokers.consumer(&place.cluster, kind, &node, &subscription) {
+                Ok(consumer) => {
+                    attempt = 0;
+                    self.consume(&topic, &place, consumer, &mut stopping).await
                 }
+                Err(error) => error.to_string(),
             };
             if stopping.borrow().is_some() {
                 return;
@@ -165,7 +167,7 @@ impl Work {
         consumer: Arc<dyn Consumer>,
         stopping: &mut watch::Receiver<Option<Instant>>,
     ) -> String {
-        let mut workers: HashMap<i32, mpsc::Sender<Incoming>> = HashMap::new();
+        let mut workers: HashMap<PartitionId, mpsc::Sender<Incoming>> = HashMap::new();
         let mut running = JoinSet::new();
         let why = loop {
             let message = tokio::select! {
@@ -185,7 +187,7 @@ impl Work {
             self.figures.received.fetch_add(1, Ordering::Relaxed);
             let size = message.value.as_ref().map_or(0, |value| value.len()) + message.key.as_ref().map_or(0, |key| key.len());
             self.tools.statistics.received(&self.group, topic, &place.cluster, size);
-            let worker = workers.entry(message.placed.partition).or_insert_with(|| {
+            let worker = workers.entry(message.placed.partition.clone()).or_insert_with(|| {
                 let (sender, queue) = mpsc::channel(QUEUE);
                 let work = Arc::clone(self);
                 running.spawn(work.partition(topic.clone(), place.clone(), Arc::clone(&consumer), queue, stopping.clone()));
@@ -220,12 +222,12 @@ impl Work {
         mut queue: mpsc::Receiver<Incoming>,
         mut stopping: watch::Receiver<Option<Instant>>,
     ) {
-        while let Some(message) = queue.recv().await {
+        'messages: while let Some(message) = queue.recv().await {
             if stopping.borrow().is_some() {
                 // Not begun: it comes again, to this member or another one.
                 return;
             }
-            let mut attempt = 1;
+            let mut attempt = message.attempt.saturating_add(1);
             let handled = loop {
                 let started = Instant::now();
                 let received = Received::new(&topic, &place.cluster, &message, attempt);
@@ -237,13 +239,22 @@ impl Work {
                 self.figures.failed.fetch_add(1, Ordering::Relaxed);
                 self.tools.statistics.handler_failed(&self.group, &topic, &place.cluster);
                 let offset = message.placed.offset;
-                let partition = message.placed.partition;
+                let partition = &message.placed.partition;
                 if self.attempts.is_some_and(|most| attempt >= most.get()) {
                     self.figures.skipped.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(group = %self.group, %topic, partition, offset, attempt, why, "a message was skipped: its handler failed too often");
+                    tracing::error!(group = %self.group, %topic, %partition, offset, attempt, why, "a message was skipped: its handler failed too often");
                     break true;
                 }
-                tracing::warn!(group = %self.group, %topic, partition, offset, attempt, why, "the handler failed; it gets the message again");
+                tracing::warn!(group = %self.group, %topic, %partition, offset, attempt, why, "the handler failed; it gets the message again");
+                if self.later {
+                    match consumer.failed(&message).await {
+                        Ok(()) => continue 'messages,
+                        // It comes again here, as if nobody had been asked to keep it.
+                        Err(error) => {
+                            tracing::warn!(group = %self.group, %topic, %error, "the broker does not keep it for later")
+                        }
+                    }
+                }
                 tokio::select! {
                     () = sleep(self.tools.waits.back_off(attempt)) => {}
                     _ = stopping.wait_for(Option::is_some) => break false,

@@ -7,8 +7,8 @@ use zms_core::names::PhysicalName;
 
 use super::state::{FakeCluster, GroupState as Members, PartitionState, State, TopicState};
 use crate::broker::{
-    BrokerError, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupState, GroupSummary, Member, OffsetWish,
-    Partition, Range, Setting, Topic, TopicWish,
+    BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupState, GroupSummary, GroupWish,
+    Member, OffsetWish, Partition, PartitionId, Range, Setting, Topic, TopicWish,
 };
 
 /// What a broker has for topics that say nothing else.
@@ -34,7 +34,7 @@ impl FakeCluster {
     }
 
     pub(super) fn view_of(&self, state: &State) -> ClusterView {
-        let controller = state.brokers.first().map(|broker| broker.id);
+        let controller = state.brokers.first().map(|broker| broker.id.clone());
         ClusterView { id: format!("fake-{}", self.name), controller, brokers: state.brokers.clone() }
     }
 
@@ -46,15 +46,16 @@ impl FakeCluster {
 impl State {
     /// A partition on the next brokers in turn.
     fn partition(&self, index: usize, replicas: usize) -> PartitionState {
-        let ids: Vec<i32> = self.brokers.iter().map(|broker| broker.id).cycle().skip(index).take(replicas).collect();
+        let ids: Vec<i32> = self.ids().cycle().skip(index).take(replicas).collect();
         PartitionState { leader: ids.first().copied(), isr: ids.clone(), replicas: ids, ..PartitionState::default() }
     }
 }
 
 pub(super) fn view(name: &PhysicalName, topic: &TopicState) -> Topic {
-    let partitions = (0..).zip(&topic.partitions).map(|(id, partition)| {
+    let ids = |ids: &[i32]| ids.iter().map(|id| BrokerId::from(*id)).collect();
+    let partitions = (0_i32..).zip(&topic.partitions).map(|(id, partition)| {
         let PartitionState { leader, replicas, isr, .. } = partition;
-        Partition { id, leader: *leader, replicas: replicas.clone(), isr: isr.clone() }
+        Partition { id: id.into(), leader: leader.map(BrokerId::from), replicas: ids(replicas), isr: ids(isr) }
     });
     Topic { name: name.clone(), internal: name.as_str().starts_with("__"), partitions: partitions.collect() }
 }
@@ -63,7 +64,7 @@ pub(super) fn view(name: &PhysicalName, topic: &TopicState) -> Topic {
 pub(super) fn ends(topic: &TopicState, speaks: impl Fn(i32) -> bool) -> Ends {
     let range = |partition: &PartitionState| Range { start: partition.start, end: partition.end() };
     let known = |partition: &PartitionState| partition.leader.filter(|leader| speaks(*leader)).map(|_| range(partition));
-    (0..).zip(&topic.partitions).map(|(id, partition)| (id, known(partition))).collect()
+    (0_i32..).zip(&topic.partitions).map(|(id, partition)| (id.into(), known(partition))).collect()
 }
 
 pub(super) fn summary(name: &PhysicalName, group: Option<&Members>) -> GroupSummary {
@@ -76,16 +77,25 @@ pub(super) fn summary(name: &PhysicalName, group: Option<&Members>) -> GroupSumm
 }
 
 /// The offset that a wish means on a partition; `None`: the wish says nothing about it.
-fn offset(wish: &OffsetWish, id: i32, partition: &PartitionState) -> Option<i64> {
+fn offset(wish: &OffsetWish, id: &PartitionId, partition: &PartitionState) -> Option<i64> {
     match wish {
         OffsetWish::Earliest => Some(partition.start),
         OffsetWish::Latest => Some(partition.end()),
-        OffsetWish::At(offsets) => offsets.get(&id).copied(),
+        OffsetWish::At(offsets) => offsets.get(id).copied(),
         OffsetWish::Time(time) => {
             let first = partition.messages.iter().find(|message| message.timestamp_ms.is_some_and(|at| at >= *time));
             Some(first.map_or(partition.end(), |message| message.placed.offset))
         }
     }
+}
+
+fn of_ids(ids: &[i32]) -> Vec<PartitionId> {
+    ids.iter().map(|id| PartitionId::from(*id)).collect()
+}
+
+/// Where a partition is among those of its topic.
+pub(super) fn index(id: &PartitionId) -> Option<usize> {
+    usize::try_from(id.plain()?).ok()
 }
 
 /// A setting that is a number by default takes nothing but numbers.
@@ -223,7 +233,7 @@ impl ClusterAdmin for FakeCluster {
                     id: format!("member-{id}"),
                     client_id: member.client_id.clone(),
                     host: "/127.0.0.1".to_owned(),
-                    assigned: member.assigned.clone(),
+                    assigned: member.assigned.iter().map(|(topic, ids)| (topic.clone(), of_ids(ids))).collect(),
                 });
                 Group { summary: summary(name, group), members: members.collect() }
             };
@@ -238,18 +248,26 @@ impl ClusterAdmin for FakeCluster {
         })
     }
 
+    async fn ensure_group(&self, wish: &GroupWish) -> Result<Ensured, BrokerError> {
+        if wish.broadcast {
+            let what = format!("let every member of group {} have every message", wish.name);
+            return Err(BrokerError::Unsupported { cluster: self.name.clone(), what });
+        }
+        self.read(|_| Ok(Ensured::There))
+    }
+
     async fn ensure_offsets(&self, group: &PhysicalName, topic: &PhysicalName, wish: &OffsetWish) -> Result<(), BrokerError> {
         self.write(|state| {
             let known = topic_of(state, topic)?;
             if let OffsetWish::At(offsets) = wish
-                && let Some(id) = offsets.keys().find(|id| usize::try_from(**id).map_or(true, |id| id >= known.partitions.len()))
+                && let Some(id) = offsets.keys().find(|id| index(id).is_none_or(|id| id >= known.partitions.len()))
             {
                 let why = format!("no partition {id}: topic {topic} has {}", known.partitions.len());
                 return Err(BrokerError::Refused { what: format!("group {group}"), why });
             }
-            let partitions = (0..).zip(&known.partitions);
-            let offsets: BTreeMap<i32, i64> =
-                partitions.filter_map(|(id, partition)| Some((id, offset(wish, id, partition)?))).collect();
+            let partitions = (0_i32..).map(PartitionId::from).zip(&known.partitions);
+            let offsets: BTreeMap<PartitionId, i64> =
+                partitions.filter_map(|(id, partition)| Some((id.clone(), offset(wish, &id, partition)?))).collect();
             if let Some(known) = state.groups.get(group) {
                 no_members(group, known)?;
             }
@@ -309,11 +327,10 @@ mod tests {
         let cluster = FakeCluster::new("fake", 1);
         let (topic, group) = (name("orders"), name("billing"));
         cluster.make_topic(&topic, 2);
-        let at = OffsetWish::At(BTreeMap::from([(1, 7)]));
+        let at = OffsetWish::At(BTreeMap::from([(1.into(), 7)]));
         cluster.ensure_offsets(&group, &topic, &at).await.unwrap();
-        assert_eq!(cluster.committed_of(&group, &topic), BTreeMap::from([(1, 7)]));
-        let subscription =
-            crate::broker::Subscription { group: group.clone(), topics: vec![topic.clone()], from: ConsumeFrom::Earliest };
+        assert_eq!(cluster.committed_of(&group, &topic), BTreeMap::from([(1.into(), 7)]));
+        let subscription = crate::broker::Subscription::new(group.clone(), topic.clone(), ConsumeFrom::Earliest);
         let member = cluster.consumer(subscription);
         assert_eq!(cluster.describe_groups(&[group.clone(), name("nobody")]).await.unwrap()[0].members.len(), 1);
         assert!(matches!(cluster.ensure_offsets(&group, &topic, &at).await, Err(BrokerError::Conflict { .. })));

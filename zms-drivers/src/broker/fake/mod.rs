@@ -1,7 +1,8 @@
 //! A cluster in memory: [`FakeCluster`].
 
 mod admin;
-mod clients;
+mod consumer;
+mod producer;
 mod scraper;
 mod state;
 

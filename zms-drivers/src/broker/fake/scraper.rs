@@ -9,7 +9,7 @@ use zms_core::names::PhysicalName;
 
 use super::admin::{ends, summary, view};
 use super::state::{FakeCluster, GroupState, State};
-use crate::broker::{BrokerError, Cost, Scrape, ScrapedGroup, Scraper};
+use crate::broker::{BrokerError, BrokerId, Cost, Scrape, ScrapedGroup, Scraper};
 
 /// Groups in one request, as on Kafka.
 const MOST_GROUPS: usize = 100;
@@ -33,7 +33,7 @@ impl State {
     /// The same for a name each time, and not the same for all names.
     fn coordinator(&self, group: &PhysicalName) -> Option<i32> {
         let sum: usize = group.as_str().bytes().map(usize::from).sum();
-        self.brokers.get(sum % self.brokers.len().max(1)).map(|broker| broker.id)
+        self.brokers.get(sum % self.brokers.len().max(1)).and_then(|broker| broker.id.plain())
     }
 
     fn scraped(&self, cluster: &str, name: &PhysicalName, group: &GroupState) -> ScrapedGroup {
@@ -63,7 +63,7 @@ impl State {
 impl Scraper for FakeScraper {
     async fn scrape(&mut self) -> Result<Scrape, BrokerError> {
         self.cluster.read(|state| {
-            if state.brokers.iter().all(|broker| !state.speaks(broker.id)) {
+            if state.ids().all(|id| !state.speaks(id)) {
                 return Err(self.cluster.unreachable());
             }
             let topics = state.topics.iter().map(|(name, topic)| (view(name, topic), ends(topic, |leader| state.speaks(leader))));
@@ -72,7 +72,7 @@ impl Scraper for FakeScraper {
                 view: self.cluster.view_of(state),
                 topics: topics.collect(),
                 groups: groups.collect(),
-                silent: state.silent.iter().map(|id| (*id, "silent".to_owned())).collect(),
+                silent: state.silent.iter().map(|id| (BrokerId::from(*id), "silent".to_owned())).collect(),
                 cost: state.cost(),
             })
         })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use zms_core::names::PhysicalName;
 
-use crate::broker::{Broker, BrokerError, Incoming};
+use crate::broker::{Broker, BrokerError, BrokerId, Incoming, PartitionId};
 
 /// A cluster in memory, with the behaviour that the contract suites check on real ones.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl PartitionState {
 
 #[derive(Debug, Default)]
 pub(super) struct GroupState {
-    pub committed: BTreeMap<PhysicalName, BTreeMap<i32, i64>>,
+    pub committed: BTreeMap<PhysicalName, BTreeMap<PartitionId, i64>>,
     pub members: BTreeMap<u64, MemberState>,
 }
 
@@ -83,8 +83,12 @@ pub(super) struct MemberState {
 impl FakeCluster {
     /// A cluster without topics; broker ids begin with 1.
     pub fn new(name: impl Into<String>, brokers: usize) -> Arc<Self> {
-        let brokers =
-            (1..).zip(19_092..).take(brokers).map(|(id, port)| Broker { id, host: "127.0.0.1".to_owned(), port, rack: None });
+        let brokers = (1..).zip(19_092..).take(brokers).map(|(id, port)| Broker {
+            id: BrokerId::from(id),
+            host: "127.0.0.1".to_owned(),
+            port,
+            rack: None,
+        });
         let state = State { brokers: brokers.collect(), ..State::default() };
         Arc::new(Self { name: name.into(), state: Mutex::new(state), changes: watch::Sender::new(0) })
     }
@@ -110,7 +114,7 @@ impl FakeCluster {
     /// A topic with so many partitions, replicated to one broker; nothing happens if it is there.
     pub fn make_topic(&self, name: &PhysicalName, partitions: usize) {
         self.change(|state| {
-            let brokers: Vec<i32> = state.brokers.iter().map(|broker| broker.id).collect();
+            let brokers: Vec<i32> = state.ids().collect();
             let topic = state.topics.entry(name.clone()).or_default();
             for index in topic.partitions.len()..partitions {
                 let leader = brokers[index % brokers.len().max(1)];
@@ -131,7 +135,7 @@ impl FakeCluster {
     }
 
     /// Committed offsets of a group on a topic.
-    pub fn committed_of(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<i32, i64> {
+    pub fn committed_of(&self, group: &PhysicalName, topic: &PhysicalName) -> BTreeMap<PartitionId, i64> {
         self.look(|state| state.groups.get(group).and_then(|group| group.committed.get(topic)).cloned().unwrap_or_default())
     }
 
@@ -182,6 +186,11 @@ impl TopicState {
 }
 
 impl State {
+    /// Ids of its brokers, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = i32> + Clone {
+        self.brokers.iter().filter_map(|broker| broker.id.plain())
+    }
+
     /// Gives the partitions of every group out again: what a group coordinator does when members or partitions change.
     pub fn rebalance_all(&mut self) {
         let names: Vec<PhysicalName> = self.groups.keys().cloned().collect();

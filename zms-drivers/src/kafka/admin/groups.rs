@@ -6,7 +6,7 @@ use zms_core::names::PhysicalName;
 use zms_kafka_wire::{Code, Listed, PerGroup, WireError, WireGroup, WireMember};
 
 use super::KafkaAdmin;
-use crate::broker::{BrokerError, Committed, Ensured, Group, GroupState, GroupSummary, Member, OffsetWish};
+use crate::broker::{BrokerError, Committed, Ensured, Group, GroupState, GroupSummary, Member, OffsetWish, PartitionId};
 
 fn state(text: &str) -> GroupState {
     match text {
@@ -23,12 +23,19 @@ fn named(name: &PhysicalName) -> String {
 }
 
 /// Topics whose names this program has no type for are left out: no topic of Kafka is among them.
-pub(in crate::kafka) fn by_topic<T>(topics: BTreeMap<String, T>) -> BTreeMap<PhysicalName, T> {
+fn by_topic<T>(topics: BTreeMap<String, T>) -> BTreeMap<PhysicalName, T> {
     topics.into_iter().filter_map(|(name, value)| Some((PhysicalName::new(name).ok()?, value))).collect()
 }
 
+/// Committed offsets under our names.
+pub(in crate::kafka) fn by_partition(topics: BTreeMap<String, BTreeMap<i32, i64>>) -> Committed {
+    let offsets = |offsets: BTreeMap<i32, i64>| offsets.into_iter().map(|(id, offset)| (id.into(), offset)).collect();
+    by_topic(topics).into_iter().map(|(name, found)| (name, offsets(found))).collect()
+}
+
 fn member(found: WireMember) -> Member {
-    Member { id: found.id, client_id: found.client_id, host: found.host, assigned: by_topic(found.assigned) }
+    let assigned = by_topic(found.assigned).into_iter().map(|(name, ids)| (name, ids.into_iter().map(Into::into).collect()));
+    Member { id: found.id, client_id: found.client_id, host: found.host, assigned: assigned.collect() }
 }
 
 /// `None` for a name that this program has no type for.
@@ -104,7 +111,7 @@ impl KafkaAdmin {
         let texts: Vec<String> = names.iter().map(PhysicalName::to_string).collect();
         let found = self.wire.offset_fetch(&texts).await.map_err(|error| self.classify("committed offsets", error))?;
         let answers = names.iter().zip(found).map(|(name, found)| match found {
-            Ok(offsets) => Ok(by_topic(offsets)),
+            Ok(offsets) => Ok(by_partition(offsets)),
             Err(WireError::Answer { code: Code::GroupIdNotFound, .. }) => Ok(Committed::new()),
             Err(error) => Err(self.classify(&named(name), error)),
         });
@@ -118,12 +125,12 @@ impl KafkaAdmin {
             OffsetWish::Time(time) => self.offsets_at(topic, (*time).max(0)).await?,
             OffsetWish::At(offsets) => {
                 let partitions = self.topic_that_is_there(topic).await?.partitions.len();
-                let there = |id: &i32| usize::try_from(*id).is_ok_and(|id| id < partitions);
-                if let Some(id) = offsets.keys().find(|id| !there(id)) {
+                let there = |id: &PartitionId| id.plain().filter(|id| usize::try_from(*id).is_ok_and(|id| id < partitions));
+                let known = offsets.iter().map(|(id, offset)| Ok((there(id).ok_or(id)?, *offset)));
+                known.collect::<Result<_, &PartitionId>>().map_err(|id| {
                     let why = format!("no partition {id}: topic {topic} has {partitions}");
-                    return Err(BrokerError::Refused { what: named(group), why });
-                }
-                offsets.clone()
+                    BrokerError::Refused { what: named(group), why }
+                })?
             }
         };
         if let [found] = self.groups_with_members(std::slice::from_ref(group)).await?.as_slice()

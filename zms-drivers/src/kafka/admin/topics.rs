@@ -13,7 +13,7 @@ use zms_kafka_wire::messages::metadata_response::{MetadataResponsePartition, Met
 use zms_kafka_wire::{Code, StrBytes, WireError};
 
 use super::KafkaAdmin;
-use crate::broker::{BrokerError, Ends, Ensured, Partition, Range, Setting, Topic, TopicWish};
+use crate::broker::{BrokerError, BrokerId, Ends, Ensured, Partition, Range, Setting, Topic, TopicWish};
 
 /// Kafka's number for topics among things with settings.
 const TOPIC: i8 = 2;
@@ -39,13 +39,13 @@ fn named(name: &PhysicalName) -> String {
 pub(in crate::kafka) fn read(found: &MetadataResponseTopic) -> Option<Topic> {
     let name = PhysicalName::new(found.name.as_ref()?.as_str()).ok()?;
     let partition = |found: &MetadataResponsePartition| Partition {
-        id: found.partition_index,
-        leader: Some(found.leader_id.0).filter(|id| *id >= 0),
-        replicas: found.replica_nodes.iter().map(|id| id.0).collect(),
-        isr: found.isr_nodes.iter().map(|id| id.0).collect(),
+        id: found.partition_index.into(),
+        leader: Some(found.leader_id.0).filter(|id| *id >= 0).map(BrokerId::from),
+        replicas: found.replica_nodes.iter().map(|id| id.0.into()).collect(),
+        isr: found.isr_nodes.iter().map(|id| id.0.into()).collect(),
     };
     let mut partitions: Vec<Partition> = found.partitions.iter().map(partition).collect();
-    partitions.sort_unstable_by_key(|partition| partition.id);
+    partitions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     (found.error_code == 0).then_some(Topic { name, internal: found.is_internal, partitions })
 }
 
@@ -86,8 +86,8 @@ impl KafkaAdmin {
         let asked = self.wire.list_offsets(name.as_str(), &[EARLIEST, LATEST]).await;
         let offsets = asked.map_err(|error| self.classify(&named(name), error))?;
         let range = |(id, found): (i32, Result<Vec<i64>, WireError>)| match found.as_deref() {
-            Ok([start, end]) => (id, Some(Range { start: *start, end: *end })),
-            _ => (id, None),
+            Ok([start, end]) => (id.into(), Some(Range { start: *start, end: *end })),
+            _ => (id.into(), None),
         };
         Ok(offsets.into_iter().map(range).collect())
     }
@@ -155,7 +155,8 @@ impl KafkaAdmin {
             if let Some(topic) = self.one_topic(name).await?
                 && topic.partitions.len() >= least
             {
-                let leaders: BTreeSet<i32> = topic.partitions.iter().filter_map(|partition| partition.leader).collect();
+                let leaders: BTreeSet<i32> =
+                    topic.partitions.iter().filter_map(|partition| partition.leader.as_ref()?.plain()).collect();
                 let mut known = topic.partitions.iter().all(|partition| partition.leader.is_some());
                 for leader in leaders {
                     known &= match self.seen_by(leader, name).await {

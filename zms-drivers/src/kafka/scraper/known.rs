@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zms_kafka_wire::messages::MetadataResponse;
 use zms_kafka_wire::{Answers, Assignment, Code, Listed, PerGroup, WireError};
 
-use crate::broker::{ClusterView, GroupState, GroupSummary, Partition, Topic};
+use crate::broker::{BrokerId, ClusterView, GroupState, GroupSummary, Partition, Topic};
 use crate::kafka::admin;
 
 /// Topics and groups are kept by name, as the wire has it.
@@ -50,7 +50,7 @@ impl Known {
     /// Brokers that hold replicas and are not listed.
     pub fn absent(&self) -> BTreeSet<i32> {
         let partitions = self.topics.values().flat_map(|known| &known.topic.partitions);
-        let replicas: BTreeSet<i32> = partitions.flat_map(|partition| &partition.replicas).copied().collect();
+        let replicas: BTreeSet<i32> = partitions.flat_map(|partition| &partition.replicas).filter_map(BrokerId::plain).collect();
         replicas.into_iter().filter(|id| !self.lists(*id)).collect()
     }
 
@@ -114,11 +114,12 @@ impl Known {
         let mut leaders: BTreeMap<i32, Assignment> = BTreeMap::new();
         for (name, known) in &self.topics {
             for partition in known.topic.partitions.iter().filter(|partition| wanted(name, known, partition)) {
-                let Some(leader) = partition.leader else { continue };
+                let Some(leader) = partition.leader.as_ref().and_then(BrokerId::plain) else { continue };
+                let Some(id) = partition.id.plain() else { continue };
                 let asked = leaders.entry(leader).or_default();
                 match asked.get_mut(name) {
-                    Some(partitions) => partitions.push(partition.id),
-                    None => drop(asked.insert(name.clone(), vec![partition.id])),
+                    Some(partitions) => partitions.push(id),
+                    None => drop(asked.insert(name.clone(), vec![id])),
                 }
             }
         }

@@ -74,9 +74,9 @@ impl KafkaScraper {
         for turn in 0..2 {
             let rarely = rarely && turn == 0;
             let open = |name: &str, id: i32| !latest.get(name).is_some_and(|ends| ends.contains_key(&id));
-            let mut ends = self.known.by_leader(|name, _, partition| open(name, partition.id));
+            let mut ends = self.known.by_leader(|name, _, partition| open(name, partition.id.number));
             let mut starts = self.known.by_leader(|name, known, partition| {
-                open(name, partition.id) && (rarely || !known.starts.contains_key(&partition.id))
+                open(name, partition.id.number) && (rarely || !known.starts.contains_key(&partition.id.number))
             });
             ends.retain(|id, _| self.asks(tick, *id));
             starts.retain(|id, _| self.asks(tick, *id));

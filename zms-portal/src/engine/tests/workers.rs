@@ -71,7 +71,7 @@ async fn a_long_effect_keeps_its_lease() {
 async fn two_workers_share_the_work_and_each_outcome_is_recorded_once() {
     let (folder, db) = Db::temporary().await;
     // A database object of its own: nothing but the file is shared, as between two portals.
-    let same = Db::open(&format!("sqlite://{}/portal.db", folder.path().display())).await.unwrap();
+    let same = Db::open(folder.url()).await.unwrap();
     // A few at a time each, so that neither can take all of them in one go.
     let settings = Settings { in_flight: 8, ..quick() };
     let (one, other) = (Portal::run(&db, settings.clone()), Portal::run(&same, settings));

@@ -25,7 +25,7 @@ use crate::access::{Role, User};
 use crate::app::{App, new_id, now_ms};
 use crate::authority::{Authority, Listener, serve_tls};
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{Db, TestDb};
 use crate::environments::{self, Actor, Environment, NewEnvironment};
 use crate::hosts::join::{self, JoinError, Refusal};
 use crate::hosts::line::{self, NewLine};
@@ -45,7 +45,7 @@ pub struct Portal {
     pub url: String,
     /// Of the listener for agents; empty without one.
     pub agent_url: String,
-    pub folder: tempfile::TempDir,
+    pub folder: TestDb,
     _end: watch::Sender<bool>,
 }
 
@@ -79,7 +79,7 @@ impl Portal {
     async fn open([url, agent_url]: [String; 2]) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TestDb::new().await;
         let path = |name: &str| folder.path().join(name).display().to_string();
         std::fs::create_dir_all(path("packages")).unwrap();
         std::fs::create_dir_all(path("data")).unwrap();
@@ -92,7 +92,8 @@ impl Portal {
             ("--agent-binary", path("agent")),
         ];
         let flags = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
-        let config = <Arguments as clap::Parser>::parse_from(std::iter::once("zms-portal".to_owned()).chain(flags)).config;
+        let mut config = <Arguments as clap::Parser>::parse_from(std::iter::once("zms-portal".to_owned()).chain(flags)).config;
+        config.database_url = Some(folder.url().to_owned());
         // The authority is older than the oldest certificate of a test.
         let db = Db::open(&config.database_url().unwrap()).await.unwrap();
         let vault = Vault::open(db.clone(), &config.key_file()).await.unwrap();

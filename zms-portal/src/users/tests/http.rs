@@ -12,6 +12,7 @@ use tower::ServiceExt as _;
 
 use crate::app::{App, now_ms};
 use crate::config::Config;
+use crate::db::TestDb;
 use crate::{serve, setup};
 
 const PASSWORD: &str = "correct horse battery";
@@ -97,13 +98,22 @@ impl Browser {
     }
 }
 
-async fn portal() -> (tempfile::TempDir, App, Browser) {
+async fn portal() -> (TestDb, App, Browser) {
     // Another test of this process may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TestDb::new().await;
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let arguments =
-        ["portal", "--data-dir", &at("data"), "--packages", &at("packages"), "--public-url", "https://zms.example:8443"];
+    let arguments = [
+        "portal",
+        "--data-dir",
+        &at("data"),
+        "--packages",
+        &at("packages"),
+        "--public-url",
+        "https://zms.example:8443",
+        "--database-url",
+        folder.url(),
+    ];
     std::fs::create_dir(folder.path().join("packages")).unwrap();
     let app = serve::open(Arguments::try_parse_from(arguments).unwrap().config).await.unwrap();
     let router = serve::ui_router(&app);
@@ -111,7 +121,7 @@ async fn portal() -> (tempfile::TempDir, App, Browser) {
 }
 
 /// With an administrator, who is signed in.
-async fn portal_in_use() -> (tempfile::TempDir, App, Browser) {
+async fn portal_in_use() -> (TestDb, App, Browser) {
     let (folder, app, mut browser) = portal().await;
     let code = setup::new_code(&app.db, &app.config, now_ms()).await.unwrap();
     browser.api("POST", "/setup", json!({ "code": code, "name": "ada", "password": PASSWORD })).await.is(204);

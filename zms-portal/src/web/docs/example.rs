@@ -18,6 +18,14 @@ pub(super) fn of_content(document: &Value, content: &Value) -> Option<Value> {
     Some(of_schema(document, content.get("schema")?, 0))
 }
 
+/// The example of a parameter, as it stands in an address.
+pub(super) fn of_parameter(parameter: &Value) -> Option<String> {
+    match [&parameter["example"], &parameter["schema"]["example"]].into_iter().find(|example| !example.is_null())? {
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
 fn of_schema(document: &Value, schema: &Value, depth: usize) -> Value {
     if depth > DEEPEST {
         return Value::Null;

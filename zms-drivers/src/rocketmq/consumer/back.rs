@@ -1,0 +1,101 @@
+//! Messages that were not handled go back to the broker, which delivers them again later, at last into the group's dead letters.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::shared::{Handled, Shared};
+use crate::broker::{BrokerError, Incoming, PartitionId};
+use crate::rocketmq::net::Request;
+use crate::rocketmq::queue::Queue;
+
+/// After so many deliveries a message goes to `%DLQ%<group>`, as with Java's consumers.
+const DELIVERIES: &str = "16";
+
+impl Shared {
+    /// The queue that a message was taken from.
+    pub fn queue_of(&self, message: &Incoming) -> Option<Queue> {
+        let PartitionId { broker, number } = message.placed.partition.clone();
+        let retried = !self.ordered && message.attempt > 0;
+        let topic = if retried { self.retry_topic() } else { message.topic.as_str().to_owned() };
+        Some(Queue { topic: topic.into(), broker: broker?, number })
+    }
+
+    /// A message was handled. Nothing happens if the queue is not ours any more.
+    pub fn done(&self, queue: &Queue, offset: i64) {
+        let mut table = self.table();
+        let Some(held) = table.get_mut(queue) else { return };
+        if let Some(window) = &mut held.window {
+            window.done(offset);
+            held.last_done_ms = crate::rocketmq::net::now_ms();
+        }
+        if let Some((_, waiting)) = held.turn.take_if(|(turn, _)| *turn == offset) {
+            let _ = waiting.send(Handled::Done);
+        }
+    }
+
+    /// A message was not handled: it comes again later.
+    pub async fn failed(&self, message: &Incoming) -> Result<(), BrokerError> {
+        let Some(queue) = self.queue_of(message) else { return Ok(()) };
+        let offset = message.placed.offset;
+        if self.ordered {
+            // It stays in its place and is delivered again; nothing overtakes it.
+            let waiting = self.table().get_mut(&queue).and_then(|held| held.turn.take_if(|(turn, _)| *turn == offset));
+            if let Some((_, waiting)) = waiting {
+                let _ = waiting.send(Handled::Failed);
+            }
+            return Ok(());
+        }
+        if self.broadcast {
+            let what = "deliver a message of a broadcast again: each member reads for itself".to_owned();
+            return Err(BrokerError::Unsupported { cluster: self.net.cluster().to_owned(), what });
+        }
+        let open = self.table().get(&queue).and_then(|held| held.window.as_ref()?.open(offset));
+        let Some(open) = open else { return Ok(()) };
+        self.send_back(&queue, offset, open.log_offset, message.topic.as_str()).await
+    }
+
+    async fn send_back(&self, queue: &Queue, offset: i64, log_offset: i64, topic: &str) -> Result<(), BrokerError> {
+        let what = format!("send back the message at offset {offset} of {queue}");
+        let fields = vec![
+            ("group", self.group.clone()),
+            ("originTopic", topic.to_owned()),
+            ("offset", log_offset.to_string()),
+            // The broker waits longer each time: 10 s, 30 s, 1 min …
+            ("delayLevel", "0".to_owned()),
+            ("maxReconsumeTimes", DELIVERIES.to_owned()),
+            ("unitMode", "false".to_owned()),
+            ("bname", queue.broker.to_string()),
+        ];
+        let request = Request { code: Request::SEND_BACK, fields, body: Bytes::new() };
+        let address = self.net.master_for(&queue.broker, &what)?;
+        self.net.ask(&address, &what, request, self.waits.answer).await?;
+        // The broker has it; its first retry may have made the topic of retries.
+        self.done(queue, offset);
+        let retries = self.retry_topic();
+        if !self.table().keys().any(|held| *held.topic == *retries) {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// A message that nobody can read must not hold up its queue: the broker keeps it as one that failed, or, where there are no retries, it
+/// is passed over; the application is told either way.
+pub(super) async fn unreadable(shared: &Arc<Shared>, queue: &Queue, generation: u64, offset: i64, why: String) -> Option<()> {
+    let what = format!("read the message at offset {offset} of {queue}");
+    shared.tell(&what, shared.net.garbled(what.clone(), why));
+    let open = shared.with_window(queue, generation, |held| held.window.as_ref()?.open(offset))??;
+    if shared.ordered || shared.broadcast {
+        shared.done(queue, offset);
+        return Some(());
+    }
+    let mut tries = 0;
+    while let Err(error) = shared.send_back(queue, offset, open.log_offset, &queue.topic).await {
+        tracing::warn!(%error, "a message that cannot be read is sent back later");
+        tokio::time::sleep(crate::rocketmq::waits::back_off(tries, shared.waits.first_back_off, shared.waits.longest_back_off))
+            .await;
+        tries += 1;
+    }
+    Some(())
+}

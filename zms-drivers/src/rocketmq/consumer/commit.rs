@@ -1,0 +1,149 @@
+//! Positions of a group on a broker: where to begin, and what is handled.
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::reader::from_start;
+use super::shared::Shared;
+use crate::broker::BrokerError;
+use crate::rocketmq::net::{Reply, Request};
+use crate::rocketmq::queue::Queue;
+use crate::rocketmq::version::Version;
+use crate::rocketmq::waits::back_off;
+
+/// Where to begin, and whether the broker has this as the group's position. Tries until it is known.
+pub(super) async fn beginning(shared: &Shared, queue: &Queue) -> (i64, bool) {
+    let mut tries = 0;
+    loop {
+        match try_beginning(shared, queue).await {
+            Ok(known) => return known,
+            Err(error) => {
+                tracing::debug!(%queue, %error, "asking where to begin goes on after this");
+                shared.net.forget_route(&queue.topic);
+                shared.changed.notify_one();
+            }
+        }
+        tokio::time::sleep(back_off(tries, shared.waits.first_back_off, shared.waits.longest_back_off)).await;
+        tries += 1;
+    }
+}
+
+async fn try_beginning(shared: &Shared, queue: &Queue) -> Result<(i64, bool), BrokerError> {
+    if !shared.broadcast
+        && let Some(committed) = committed(shared, queue).await?
+    {
+        return Ok((committed, true));
+    }
+    let code = if from_start(shared, queue) { Request::MIN_OFFSET } else { Request::MAX_OFFSET };
+    let what = format!("ask where {queue} {}", if code == Request::MIN_OFFSET { "begins" } else { "ends" });
+    let reply = ask(shared, queue, code, Vec::new(), &what).await?;
+    Ok((offset(shared, &reply, what)?, shared.broadcast))
+}
+
+fn offset(shared: &Shared, reply: &Reply, what: String) -> Result<i64, BrokerError> {
+    reply
+        .number("offset")
+        .filter(|offset| *offset >= 0)
+        .ok_or_else(|| shared.net.garbled(what, "the answer has no offset".to_owned()))
+}
+
+async fn committed(shared: &Shared, queue: &Queue) -> Result<Option<i64>, BrokerError> {
+    let what = format!("ask for the position of group {} in {queue}", shared.group);
+    // Brokers before 5.0 do not know the last field: of a young queue they say 0 to a group that has no position.
+    let fields = vec![("consumerGroup", shared.group.clone()), ("setZeroIfNotFound", "false".to_owned())];
+    let address = shared.net.reader(&queue.broker, &what)?;
+    let request = Request { code: Request::QUERY_OFFSET, fields: with_queue(fields, queue), body: Bytes::new() };
+    let reply = shared.net.call(&address, &what, request, shared.waits.answer).await.map_err(|lost| lost.error)?;
+    match reply.code() {
+        0 => {}
+        // No position; or the group or topic is not there, which pulling will tell.
+        22 | 26 | 17 => return Ok(None),
+        _ => return Err(reply.error(&shared.net, &what)),
+    }
+    let offset = offset(shared, &reply, what)?;
+    if offset == 0 && !from_start(shared, queue) && shared.net.version(&queue.broker).await? < Version(5, 0, 0) {
+        return Ok(in_list_of_all(shared, queue, &address).await?.then_some(0));
+    }
+    Ok(Some(offset))
+}
+
+/// Whether the broker has a position of the group, which only the list of all positions tells before 5.0.
+async fn in_list_of_all(shared: &Shared, queue: &Queue, address: &str) -> Result<bool, BrokerError> {
+    let what = "ask for the positions of all groups";
+    let request = Request { code: Request::ALL_OFFSETS, fields: Vec::new(), body: Bytes::new() };
+    let all = shared.net.ask(address, what, request, shared.waits.answer).await?.json(&shared.net, what)?;
+    Ok(has_position(&all, &queue.topic, &shared.group, queue.number))
+}
+
+fn has_position(all: &Value, topic: &str, group: &str, number: i32) -> bool {
+    all.get("offsetTable")
+        .and_then(|table| table.get(format!("{topic}@{group}")))
+        .is_some_and(|positions| positions.get(number.to_string()).is_some())
+}
+
+/// Commits what was handled, each second; between two commits it can be ended.
+pub(super) async fn each_second(shared: &Shared, queue: &Queue, end: &Notify) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(shared.waits.commit) => {}
+            () = end.notified() => return,
+        }
+        if shared.broadcast {
+            continue;
+        }
+        let Some((offset, generation)) = shared.to_commit(queue) else { continue };
+        match commit(shared, queue, offset).await {
+            Ok(()) => {
+                shared.with_window(queue, generation, |held| held.window.as_mut().map(|window| window.committed(offset)));
+            }
+            Err(error) => tracing::debug!(group = %shared.group, %queue, offset, %error, "committing is tried again"),
+        }
+    }
+}
+
+/// Tells the broker up to where the group is done.
+pub(super) async fn commit(shared: &Shared, queue: &Queue, offset: i64) -> Result<(), BrokerError> {
+    let what = format!("commit offset {offset} of {queue} for group {}", shared.group);
+    let fields = vec![("consumerGroup", shared.group.clone()), ("commitOffset", offset.to_string())];
+    ask(shared, queue, Request::COMMIT, fields, &what).await.map(drop)
+}
+
+async fn ask(
+    shared: &Shared,
+    queue: &Queue,
+    code: i32,
+    fields: Vec<(&'static str, String)>,
+    what: &str,
+) -> Result<Reply, BrokerError> {
+    let address = shared.net.reader(&queue.broker, what)?;
+    let request = Request { code, fields: with_queue(fields, queue), body: Bytes::new() };
+    shared.net.ask(&address, what, request, shared.waits.answer).await
+}
+
+fn with_queue(mut fields: Vec<(&'static str, String)>, queue: &Queue) -> Vec<(&'static str, String)> {
+    fields.extend([
+        ("topic", queue.topic.to_string()),
+        ("queueId", queue.number.to_string()),
+        ("bname", queue.broker.to_string()),
+    ]);
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_found_in_the_list_of_all() {
+        let all = serde_json::json!({"offsetTable": {"orders@billing": {"0": 0, "3": 7}}});
+        for (topic, group, number, there) in [
+            ("orders", "billing", 0, true),
+            ("orders", "billing", 1, false),
+            ("orders", "other", 0, false),
+            ("x", "billing", 0, false),
+        ] {
+            assert_eq!(has_position(&all, topic, group, number), there, "{topic} {group} {number}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Decisions of a member that need no network.
+
+use std::collections::BTreeSet;
+
+use crate::rocketmq::queue::Queue;
+
+/// What a member does so that it has what is its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub give_up: Vec<Queue>,
+    pub take: Vec<Queue>,
+}
+
+/// From what it has to what it should have, for one topic.
+pub(crate) fn plan(topic: &str, has: impl IntoIterator<Item = Queue>, should: &[Queue]) -> Plan {
+    let has: BTreeSet<Queue> = has.into_iter().filter(|queue| &*queue.topic == topic).collect();
+    let should: BTreeSet<Queue> = should.iter().cloned().collect();
+    Plan { give_up: has.difference(&should).cloned().collect(), take: should.difference(&has).cloned().collect() }
+}
+
+/// What an answer to a pull says to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pulled {
+    /// There are messages in its body.
+    Messages,
+    /// Nothing for us up to here; ask on.
+    Nothing,
+    /// The place does not exist (any more), or somebody set the group to another: begin there.
+    Begin(i64),
+    /// The topic, or this queue of it, is gone.
+    Gone,
+    /// The group is not there, and brokers make none by themselves.
+    NoGroup,
+    /// No right, or a subscription that the broker cannot read: a person is needed.
+    Refused,
+    /// The broker cannot now.
+    Later,
+}
+
+/// `next`: the place that the answer names.
+pub(crate) fn pulled(code: i32, next: Option<i64>) -> Pulled {
+    match (code, next) {
+        (0, _) => Pulled::Messages,
+        (19 | 20, _) => Pulled::Nothing,
+        (21, Some(next)) => Pulled::Begin(next),
+        (17, _) => Pulled::Gone,
+        (26, _) => Pulled::NoGroup,
+        (16 | 23, _) => Pulled::Refused,
+        // 2 and 14: busy, not available. 24 and 25: it has not read our heartbeat yet. 1 and others: whatever it is, it is theirs.
+        _ => Pulled::Later,
+    }
+}
+
+/// Whether a message is for this member. Brokers compare numbers made from tags, of which two tags may have the same.
+pub(crate) fn wanted(tags: &[String], tag: Option<&str>) -> bool {
+    tags.is_empty() || tag.is_some_and(|tag| tags.iter().any(|wanted| wanted == tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queues(numbers: &[i32]) -> Vec<Queue> {
+        numbers.iter().map(|number| Queue { topic: "orders".into(), broker: "a".into(), number: *number }).collect()
+    }
+
+    #[test]
+    fn only_what_changes_is_touched() {
+        for (has, should, give_up, take) in [
+            (&[][..], &[0, 1][..], &[][..], &[0, 1][..]),
+            (&[0, 1], &[0, 1], &[], &[]),
+            (&[0, 1, 2], &[1, 3], &[0, 2], &[3]),
+            (&[0], &[], &[0], &[]),
+        ] {
+            let plan = plan("orders", queues(has), &queues(should));
+            assert_eq!(plan, Plan { give_up: queues(give_up), take: queues(take) }, "{has:?} {should:?}");
+        }
+        let other = Queue { topic: "bills".into(), broker: "a".into(), number: 0 };
+        assert_eq!(plan("orders", [other], &[]), Plan::default(), "another topic");
+    }
+
+    #[test]
+    fn answers_to_a_pull_are_told_apart_by_what_to_do() {
+        for (code, next, then) in [
+            (0, Some(9), Pulled::Messages),
+            (19, Some(9), Pulled::Nothing),
+            (20, Some(9), Pulled::Nothing),
+            (21, Some(9), Pulled::Begin(9)),
+            (21, None, Pulled::Later),
+            (17, None, Pulled::Gone),
+            (26, None, Pulled::NoGroup),
+            (16, None, Pulled::Refused),
+            (14, None, Pulled::Later),
+            (24, None, Pulled::Later),
+        ] {
+            assert_eq!(pulled(code, next), then, "{code}");
+        }
+    }
+
+    #[test]
+    fn tags_are_compared_as_texts() {
+        let tags = ["paid".to_owned(), "Aa".to_owned()];
+        // "BB" has the same number as "Aa" in Java.
+        for (tag, said) in [(Some("paid"), true), (Some("BB"), false), (Some("Aa"), true), (None, false)] {
+            assert_eq!(wanted(&tags, tag), said, "{tag:?}");
+        }
+        assert!(wanted(&[], None));
+    }
+}

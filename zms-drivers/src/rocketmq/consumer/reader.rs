@@ -1,0 +1,265 @@
+//! One queue, from the moment it is given to this member until it is given up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use zms_core::metadata::ConsumeFrom;
+
+use super::commit;
+use super::lock;
+use super::plan::{Pulled, pulled, wanted};
+use super::shared::{Handled, Shared, Taken};
+use super::window::Open;
+use crate::broker::BrokerError;
+use crate::rocketmq::message::properties::TAGS;
+use crate::rocketmq::message::stored::{Stored, decode};
+use crate::rocketmq::net::{Reply, Request, now_ms};
+use crate::rocketmq::queue::Queue;
+use crate::rocketmq::waits::back_off;
+
+/// Messages of one answer.
+const TOGETHER: &str = "32";
+/// The broker holds an empty answer back, and reads what it should filter from this request.
+const HOLD_AND_FILTER: &str = "6";
+
+/// Reads, commits and gives up a queue. Ends when it is stopped, with what became of the last commit.
+pub(super) struct Reader {
+    pub shared: Arc<Shared>,
+    pub queue: Queue,
+    pub again: Arc<Notify>,
+    pub stop: oneshot::Receiver<Option<i64>>,
+    /// Somebody else may have had it until now, and needs a moment to commit.
+    pub settle: bool,
+}
+
+impl Reader {
+    pub async fn run(self) -> Result<(), BrokerError> {
+        let Self { shared, queue, again, stop, settle } = self;
+        let reading = async {
+            if settle {
+                tokio::time::sleep(shared.waits.settle).await;
+            }
+            read(&shared, &queue, &again).await;
+        };
+        let end = Notify::new();
+        let mut commits = std::pin::pin!(commit::each_second(&shared, &queue, &end));
+        let left = tokio::select! {
+            left = stop => left.ok().flatten(),
+            () = reading => None,
+            () = &mut commits => None,
+        };
+        // A commit under way comes to its end first: it must not overtake the last one.
+        end.notify_one();
+        commits.await;
+        let committed = match left {
+            Some(offset) if !shared.broadcast => commit::commit(&shared, &queue, offset).await,
+            _ => Ok(()),
+        };
+        if shared.ordered {
+            lock::unlock(&shared, &queue).await;
+        }
+        committed
+    }
+}
+
+/// Never ends by itself.
+async fn read(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
+    loop {
+        if shared.ordered {
+            lock::lock(shared, queue).await;
+        }
+        let (begin, committed) = commit::beginning(shared, queue).await;
+        tracing::debug!(group = %shared.group, %queue, begin, committed, "reading");
+        if shared.open(queue, begin, committed).is_none() {
+            std::future::pending::<()>().await;
+        }
+        if shared.ordered {
+            tokio::select! {
+                () = pull_on(shared, queue, again) => {}
+                () = lock::keep(shared, queue) => {}
+            }
+            // The lock was lost: what the application has of it is not ours any more.
+            shared.close_window(queue);
+        } else {
+            pull_on(shared, queue, again).await;
+        }
+    }
+}
+
+async fn pull_on(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
+    let mut tries = 0;
+    loop {
+        let Some((next, generation)) = shared.reading_at(queue) else { std::future::pending().await };
+        let step = tokio::select! {
+            step = pull(shared, queue, next, generation) => step,
+            // Somebody set the group to another place.
+            () = again.notified() => continue,
+        };
+        match step {
+            Ok(()) => {
+                if tries > 0 {
+                    // The broker may have been started anew, and know nothing of us.
+                    shared.forgotten.notify_one();
+                }
+                tries = 0;
+            }
+            Err(wait) => {
+                tokio::time::sleep(back_off(tries, wait, shared.waits.longest_back_off)).await;
+                tries += 1;
+            }
+        }
+    }
+}
+
+/// One request; `Err`: how long to wait before the next one, at first.
+async fn pull(shared: &Arc<Shared>, queue: &Queue, next: i64, generation: u64) -> Result<(), Duration> {
+    let first = shared.waits.first_back_off;
+    let reply = match ask(shared, queue, next).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::debug!(%queue, %error, "pulling goes on after this");
+            // Its address may have changed, or it is gone.
+            shared.net.forget_route(&queue.topic);
+            shared.changed.notify_one();
+            return Err(first);
+        }
+    };
+    let follow = reply.number("nextBeginOffset");
+    let what = || format!("consume topic {}", queue.topic);
+    match pulled(reply.code(), follow) {
+        Pulled::Messages => {
+            well(shared, queue);
+            let messages = decode(reply.body().clone()).map_err(|why| {
+                shared.tell(&queue.to_string(), shared.net.garbled(what(), why));
+                Duration::from_secs(1)
+            })?;
+            for message in messages {
+                if hand_out(shared, queue, generation, message).await.is_none() {
+                    return Ok(());
+                }
+            }
+            pass(shared, queue, generation, follow);
+            Ok(())
+        }
+        Pulled::Nothing => {
+            well(shared, queue);
+            pass(shared, queue, generation, follow);
+            Ok(())
+        }
+        Pulled::Begin(begin) => {
+            let lost = begin - next;
+            if lost > 0 {
+                tracing::warn!(group = %shared.group, %queue, next, begin, lost, "messages between these places are gone, or the group was set to a later place");
+            } else {
+                tracing::info!(group = %shared.group, %queue, next, begin, "the group was set to an earlier place");
+            }
+            if shared.with_window(queue, generation, |_| ()).is_some() {
+                shared.open(queue, begin, false);
+            }
+            Ok(())
+        }
+        Pulled::Gone => {
+            shared.net.forget_route(&queue.topic);
+            shared.changed.notify_one();
+            Err(Duration::from_secs(1))
+        }
+        Pulled::NoGroup => {
+            shared.tell("group", BrokerError::Missing { what: format!("group {}", shared.group) });
+            Err(Duration::from_secs(1))
+        }
+        Pulled::Refused => {
+            shared.tell(&queue.to_string(), reply.error(&shared.net, &what()));
+            Err(Duration::from_secs(1))
+        }
+        Pulled::Later => {
+            tracing::debug!(%queue, code = reply.code(), remark = reply.remark(), "pulling goes on after this");
+            Err(first)
+        }
+    }
+}
+
+fn well(shared: &Shared, queue: &Queue) {
+    shared.well("group");
+    shared.well(&queue.to_string());
+}
+
+async fn ask(shared: &Shared, queue: &Queue, next: i64) -> Result<Reply, BrokerError> {
+    let interest = shared.interests.iter().find(|interest| *interest.topic == *queue.topic);
+    let (expression, version) = interest.map_or(("*".to_owned(), 0), |interest| (interest.expression(), interest.version));
+    let hold = shared.waits.hold;
+    let fields = vec![
+        ("consumerGroup", shared.group.clone()),
+        ("topic", queue.topic.to_string()),
+        ("queueId", queue.number.to_string()),
+        ("queueOffset", next.to_string()),
+        ("maxMsgNums", TOGETHER.to_owned()),
+        ("sysFlag", HOLD_AND_FILTER.to_owned()),
+        ("commitOffset", "0".to_owned()),
+        ("suspendTimeoutMillis", hold.as_millis().to_string()),
+        ("subscription", expression),
+        ("subVersion", version.to_string()),
+        ("expressionType", "TAG".to_owned()),
+        ("bname", queue.broker.to_string()),
+    ];
+    let request = Request { code: Request::PULL, fields, body: bytes::Bytes::new() };
+    let what = format!("read {queue}");
+    let address = shared.net.reader(&queue.broker, &what)?;
+    shared.net.call(&address, &what, request, hold + shared.waits.answer).await.map_err(|lost| lost.error)
+}
+
+/// Everything below `follow` was looked at.
+fn pass(shared: &Shared, queue: &Queue, generation: u64, follow: Option<i64>) {
+    shared.with_window(queue, generation, |held| {
+        held.last_pull_ms = now_ms();
+        if let (Some(window), Some(follow)) = (&mut held.window, follow) {
+            window.passed(follow);
+        }
+    });
+}
+
+/// `None`: the window is not ours any more.
+async fn hand_out(shared: &Arc<Shared>, queue: &Queue, generation: u64, message: Stored) -> Option<()> {
+    let tags =
+        shared.interests.iter().find(|interest| *interest.topic == *queue.topic).map_or(&[][..], |interest| &interest.tags);
+    if !wanted(tags, message.property(TAGS)) {
+        return shared.with_window(queue, generation, |held| {
+            if let Some(window) = &mut held.window {
+                window.passed(message.offset + 1);
+            }
+        });
+    }
+    let size = message.body.as_ref().map_or(0, bytes::Bytes::len);
+    let (offset, open) = (message.offset, Open { log_offset: message.log_offset, size });
+    shared.with_window(queue, generation, |held| {
+        if let Some(window) = &mut held.window {
+            window.received(offset, open);
+        }
+    })?;
+    let mut message = match super::incoming::incoming(shared, queue, message) {
+        Ok(message) => message,
+        Err(why) => return super::back::unreadable(shared, queue, generation, offset, why).await,
+    };
+    loop {
+        let room = shared.room(size).await;
+        let handled = shared.ordered.then(|| shared.turn(queue, generation, offset)).flatten();
+        let taken = Taken { message: message.clone(), queue: queue.clone(), generation, _room: room };
+        if shared.ready.send(taken).await.is_err() {
+            return None;
+        }
+        let Some(handled) = handled else { return Some(()) };
+        match handled.await {
+            Ok(Handled::Done) => return Some(()),
+            Ok(Handled::Failed) => {
+                tokio::time::sleep(shared.waits.failed_in_order).await;
+                message.attempt += 1;
+            }
+            Err(_another_window) => return None,
+        }
+    }
+}
+
+/// What "from" means for a queue without a position; retries are never passed over.
+pub(super) fn from_start(shared: &Shared, queue: &Queue) -> bool {
+    shared.is_retry(&queue.topic) || matches!(shared.from, ConsumeFrom::Earliest)
+}

@@ -1,0 +1,83 @@
+//! Telling brokers that a client is there, and that it leaves.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::{Net, Request, lock};
+use crate::broker::BrokerError;
+use crate::rocketmq::version::Version;
+
+/// A broker that says nothing is told again with the next heartbeat.
+const ANSWER: Duration = Duration::from_secs(3);
+/// A broker that was replaced by a newer one is known to be newer after this.
+const VERSION_AGE: Duration = Duration::from_secs(300);
+
+impl Net {
+    /// A heartbeat to every broker that is known, side by side.
+    pub async fn beat(&self, body: &Bytes) {
+        let addresses: Vec<String> = lock(&self.brokers).values().flat_map(|broker| broker.values().cloned()).collect();
+        self.beat_at(&addresses, body).await;
+    }
+
+    /// A heartbeat to these brokers, side by side.
+    pub async fn beat_at(&self, addresses: &[String], body: &Bytes) {
+        let beats = addresses.iter().map(|address| async move {
+            if let Err(error) = self.ask(address, "send a heartbeat", heartbeat(body), ANSWER).await {
+                tracing::debug!(address, %error, "a heartbeat is sent again later");
+            }
+        });
+        join_all(beats).await;
+    }
+
+    /// Speaks to a broker's master, so that its connection stands.
+    ///
+    /// # Errors
+    /// Why it cannot be spoken to.
+    pub async fn greet(&self, broker: &str, body: &Bytes) -> Result<(), BrokerError> {
+        let what = format!("speak to broker {broker}");
+        let address = self.master_for(broker, &what)?;
+        self.ask(&address, &what, heartbeat(body), self.deadline.min(ANSWER)).await.map(drop)
+    }
+
+    /// What version the master of a broker is.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub async fn version(&self, broker: &str) -> Result<Version, BrokerError> {
+        let what = format!("ask broker {broker} for its version");
+        let address = self.master_for(broker, &what)?;
+        let known = lock(&self.versions).get(&address).copied();
+        if let Some((_, version)) = known.filter(|(asked, _)| asked.elapsed() < VERSION_AGE) {
+            return Ok(version);
+        }
+        let request = Request { code: Request::RUNTIME_INFO, fields: Vec::new(), body: Bytes::new() };
+        let said = self.ask(&address, &what, request, ANSWER).await?.json(self, &what)?;
+        let said = said.pointer("/table/brokerVersionDesc").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let version: Version =
+            said.parse().map_err(|error: crate::rocketmq::version::NoVersion| self.garbled(what, error.to_string()))?;
+        lock(&self.versions).insert(address, (Instant::now(), version));
+        Ok(version)
+    }
+
+    /// Tells every broker that this client leaves its group.
+    pub async fn leave(&self, consumer: Option<&str>, producer: Option<&str>) {
+        let addresses: Vec<String> = lock(&self.brokers).values().flat_map(|broker| broker.values().cloned()).collect();
+        let told = addresses.iter().map(|address| async move {
+            let mut fields = vec![("clientID", self.client_id.clone())];
+            fields.extend(consumer.map(|group| ("consumerGroup", group.to_owned())));
+            fields.extend(producer.map(|group| ("producerGroup", group.to_owned())));
+            let request = Request { code: Request::LEAVE, fields, body: Bytes::new() };
+            if let Err(error) = self.ask(address, "leave the group", request, ANSWER).await {
+                tracing::debug!(address, %error, "the broker sees our connection close");
+            }
+        });
+        join_all(told).await;
+    }
+}
+
+fn heartbeat(body: &Bytes) -> Request {
+    Request { code: Request::HEARTBEAT, fields: Vec::new(), body: body.clone() }
+}

@@ -1,0 +1,64 @@
+//! Which version a broker has, and what it can do.
+
+use std::str::FromStr;
+
+/// Version of a broker, as `brokerVersionDesc` of its runtime information says it: `V5_5_0`, `V4_9_7`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u16, pub u16, pub u16);
+
+/// A text that is no version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no version of a broker; one is V5_5_0")]
+pub struct NoVersion(String);
+
+impl FromStr for Version {
+    type Err = NoVersion;
+
+    fn from_str(text: &str) -> Result<Self, NoVersion> {
+        let wrong = || NoVersion(text.chars().take(40).collect());
+        let numbers = text.strip_prefix('V').unwrap_or(text).split(['_', '.', '-']).map(str::parse);
+        let numbers: Vec<u16> = numbers.map_while(Result::ok).take(3).collect();
+        match numbers[..] {
+            [major, minor, patch] => Ok(Self(major, minor, patch)),
+            [major, minor] => Ok(Self(major, minor, 0)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl Version {
+    /// It sets offsets of a group itself, whether members are there or not. Before, it tells members to do that.
+    pub const fn resets_offsets_itself(self) -> bool {
+        self.0 >= 5
+    }
+
+    /// Topics have attributes, the type of their messages among them.
+    pub const fn has_topic_attributes(self) -> bool {
+        self.0 >= 5
+    }
+
+    /// A single topic or group can be asked for (351, 352).
+    pub const fn tells_single_configs(self) -> bool {
+        self.0 >= 5
+    }
+
+    /// It takes any delay, not only one of its levels.
+    pub const fn takes_any_delay(self) -> bool {
+        self.0 >= 5
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_compared() {
+        for (text, version) in [("V5_5_0", Version(5, 5, 0)), ("V4_9_7", Version(4, 9, 7)), ("V5_3_3_SNAPSHOT", Version(5, 3, 3))]
+        {
+            assert_eq!(text.parse(), Ok(version));
+        }
+        assert!("HIGHER_VERSION".parse::<Version>().is_err() && "".parse::<Version>().is_err());
+        assert!(Version(5, 0, 0).resets_offsets_itself() && !Version(4, 9, 7).resets_offsets_itself());
+    }
+}
