@@ -3,7 +3,7 @@
 //! 1. [`remoting`]: requests and answers over one connection for each address.
 //! 2. [`json`]: the dialect that brokers write.
 //! 3. [`route`]: which brokers and queues there are; [`names`] asks name servers for it; [`version`] is what a broker can do.
-//! 4. [`RocketMqAdmin`]: what operators do.
+//! 4. [`RocketMqAdmin`]: what operators do; [`RocketMqScraper`]: what collectors ask.
 //! 5. [`RocketMqProducer`] and [`RocketMqConsumer`]: `message` is what they send and receive, `net` what they know of their cluster.
 //!
 //! Operators' half needs the feature `rocketmq-admin`, applications' half `rocketmq`; these modules are shared by both.
@@ -26,6 +26,8 @@ mod producer;
 mod queue;
 pub mod remoting;
 pub mod route;
+#[cfg(feature = "rocketmq-admin")]
+mod scraper;
 pub mod version;
 #[cfg(feature = "rocketmq")]
 mod waits;
@@ -36,3 +38,5 @@ pub use admin::RocketMqAdmin;
 pub use consumer::{RocketMqConsumer, Waits};
 #[cfg(feature = "rocketmq")]
 pub use producer::RocketMqProducer;
+#[cfg(feature = "rocketmq-admin")]
+pub use scraper::{Pace, RocketMqScraper};

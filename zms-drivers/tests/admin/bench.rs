@@ -6,11 +6,11 @@ use std::time::Duration;
 use zms_core::metadata::{BrokerKind, ConsumeFrom};
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::fake::FakeCluster;
-use zms_drivers::broker::{ClusterAdmin, Consumer, Outgoing, Producer, Subscription};
+use zms_drivers::broker::{BrokerId, ClusterAdmin, Consumer, Outgoing, PartitionId, Producer, Subscription};
 use zms_drivers::open::{self, Credentials, Endpoint, Mechanism};
 use zms_testbed::Kafka;
 
-const DELIVERY: Duration = Duration::from_secs(20);
+pub const DELIVERY: Duration = Duration::from_secs(20);
 
 pub trait Bench: Sync {
     /// Makes names different, and says where a case failed.
@@ -20,6 +20,42 @@ pub trait Bench: Sync {
     fn lost_admin(&self) -> Arc<dyn ClusterAdmin>;
     fn producer(&self) -> Arc<dyn Producer>;
     fn consumer(&self, group: &PhysicalName, topic: &PhysicalName) -> Arc<dyn Consumer>;
+
+    /// A partition by its number.
+    fn partition(&self, number: i32) -> PartitionId {
+        number.into()
+    }
+
+    /// The one broker.
+    fn broker(&self) -> BrokerId {
+        1.into()
+    }
+
+    fn controller(&self) -> Option<BrokerId> {
+        Some(self.broker())
+    }
+
+    /// What a group says of itself, with members and without.
+    fn protocol(&self, _members: bool) -> &'static str {
+        "classic"
+    }
+
+    fn knob(&self) -> Knob {
+        Knob { name: "retention.ms", default: "604800000", other: "60000" }
+    }
+
+    /// Whoever makes a topic says how many replicas it has.
+    fn chooses_replicas(&self) -> bool {
+        true
+    }
+}
+
+/// A setting of topics that takes numbers.
+pub struct Knob {
+    pub name: &'static str,
+    pub default: &'static str,
+    /// Another value.
+    pub other: &'static str,
 }
 
 pub fn name(text: &str) -> PhysicalName {
@@ -30,7 +66,7 @@ pub fn message(topic: &PhysicalName) -> Outgoing {
     Outgoing::new(topic.clone(), "v")
 }
 
-fn subscription(group: &PhysicalName, topic: &PhysicalName) -> Subscription {
+pub fn subscription(group: &PhysicalName, topic: &PhysicalName) -> Subscription {
     Subscription::new(group.clone(), topic.clone(), ConsumeFrom::Earliest)
 }
 

@@ -1,6 +1,6 @@
 //! Reading: who is there, topics, ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -26,25 +26,25 @@ pub(in crate::rocketmq) fn view(info: &ClusterInfo) -> ClusterView {
     ClusterView { id: clusters.join(","), controller: None, brokers: info.all().map(broker).collect() }
 }
 
-/// Queues of a topic on one broker.
-fn partitions(broker: &Arc<str>, set: &BrokerSet, count: i32) -> impl Iterator<Item = Partition> {
-    let replicas: Vec<BrokerId> = set.addresses.keys().map(|id| BrokerId::named(Arc::clone(broker), *id)).collect();
+/// Queues of a topic on one broker. `seen`: ids of brokers that are missed when they are not there.
+fn partitions(broker: &Arc<str>, set: &BrokerSet, seen: BTreeSet<i64>, count: i32) -> impl Iterator<Item = Partition> {
+    let named = |id: &i64| BrokerId::named(Arc::clone(broker), *id);
+    let isr: Vec<BrokerId> = set.addresses.keys().map(named).collect();
+    // Name servers forget a master at once when it goes; it is missed all the same.
+    let all: BTreeSet<i64> = set.addresses.keys().copied().chain(seen).chain([MASTER]).collect();
+    let replicas: Vec<BrokerId> = all.iter().map(named).collect();
     let leader = set.master().map(|_| BrokerId::named(Arc::clone(broker), MASTER));
     (0..count).map(move |number| {
         let id = PartitionId::queue(Arc::clone(broker), number);
-        let mut all = replicas.clone();
-        // Name servers forget a master at once when it goes; it is missed all the same.
-        if leader.is_none() {
-            all.insert(0, BrokerId::named(Arc::clone(broker), MASTER));
-        }
-        Partition { id, leader: leader.clone(), replicas: all, isr: replicas.clone() }
+        Partition { id, leader: leader.clone(), replicas: replicas.clone(), isr: isr.clone() }
     })
 }
 
-/// Topics by name, from what each broker has. Names that this program has no type for are left out; no client could use them.
+/// Topics by name, from what each broker has. `seen`: see [`partitions`]. Names that this program has no type for are left out; no client could use them.
 pub(in crate::rocketmq) fn topics_of<'a>(
     info: &ClusterInfo,
     brokers: impl Iterator<Item = (&'a Arc<str>, &'a BTreeMap<String, TopicConfig>)>,
+    seen: impl Fn(&str) -> BTreeSet<i64>,
 ) -> Vec<Topic> {
     let mut topics: BTreeMap<PhysicalName, Topic> = BTreeMap::new();
     for (broker, configs) in brokers {
@@ -56,7 +56,7 @@ pub(in crate::rocketmq) fn topics_of<'a>(
             };
             let internal = is_internal_topic(text, info);
             let topic = topics.entry(name.clone()).or_insert_with(|| Topic { name, internal, partitions: Vec::new() });
-            topic.partitions.extend(partitions(broker, set, config.queues()));
+            topic.partitions.extend(partitions(broker, set, seen(broker), config.queues()));
         }
     }
     topics.into_values().collect()
@@ -108,7 +108,7 @@ impl RocketMqAdmin {
         let info = self.cluster("topics").await?;
         let configs: BTreeMap<Arc<str>, Topics> =
             self.ask_each(&info, "topics", &Request::new(RequestCode::GetAllTopicConfig)).await?;
-        Ok(topics_of(&info, configs.iter().map(|(name, topics)| (name, &topics.topics))))
+        Ok(topics_of(&info, configs.iter().map(|(name, topics)| (name, &topics.topics)), |_| BTreeSet::new()))
     }
 
     pub(super) async fn one_topic(&self, name: &PhysicalName) -> Result<Option<Topic>, BrokerError> {
@@ -117,7 +117,7 @@ impl RocketMqAdmin {
         let mut topic = Topic { name: name.clone(), internal: is_internal_topic(name.as_str(), &info), partitions: Vec::new() };
         for queues in &route.queues {
             let Some(set) = route.brokers.get(&queues.broker) else { continue };
-            topic.partitions.extend(partitions(&queues.broker, set, queues.read.max(queues.write)));
+            topic.partitions.extend(partitions(&queues.broker, set, BTreeSet::new(), queues.read.max(queues.write)));
         }
         Ok(Some(topic))
     }

@@ -29,6 +29,7 @@ use crate::broker::{
     TopicWish,
 };
 use crate::open::Endpoint;
+pub(super) use groups::{add_committed, is_offline};
 pub(super) use look::{topics_of, view};
 
 /// Requests under way at one broker: it has 16 threads for operators.

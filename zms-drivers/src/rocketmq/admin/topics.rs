@@ -21,12 +21,25 @@ struct OnMasters {
     configs: BTreeMap<Arc<str>, TopicConfig>,
     /// They know attributes.
     attributes: bool,
+    /// Queues on brokers whose master is away.
+    away: Counts,
 }
 
 impl OnMasters {
     fn counts(&self) -> Counts {
         let count = |name: &Arc<str>| self.configs.get(name).map_or(0, TopicConfig::queues);
         self.info.masters().map(|(name, _)| (Arc::clone(name), count(name))).collect()
+    }
+
+    /// Where a topic is changed, each master that has it must be there: it would go on with what it had.
+    fn all_are_there(&self, what: &str) -> Result<(), BrokerError> {
+        match self.away.keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                let why = format!("the master of {name}, which has it too, is away: start it first");
+                Err(BrokerError::Passing { what: what.to_owned(), why })
+            }
+        }
     }
 
     fn address(&self, broker: &str) -> &str {
@@ -85,12 +98,20 @@ impl RocketMqAdmin {
         let found = try_join_all(asks).await.map_err(|error| self.classify(&what, error))?;
         let attributes = !found.is_empty() && found.iter().all(|(_, _, attributes)| *attributes);
         let configs = found.into_iter().filter_map(|(broker, config, _)| Some((broker, config?))).collect();
-        Ok(OnMasters { info, configs, attributes })
+        let route = self.route(name).await?.unwrap_or_default();
+        let away =
+            route.queues.iter().filter(|queues| route.brokers.get(&queues.broker).is_some_and(|set| set.master().is_none()));
+        let away = away.map(|queues| (Arc::clone(&queues.broker), queues.read.max(queues.write))).collect();
+        Ok(OnMasters { info, configs, attributes, away })
     }
 
     async fn there_on_masters(&self, name: &PhysicalName) -> Result<OnMasters, BrokerError> {
         let found = self.on_masters(name).await?;
-        if found.configs.is_empty() { Err(BrokerError::Missing { what: topic_named(name) }) } else { Ok(found) }
+        if !found.configs.is_empty() {
+            return Ok(found);
+        }
+        found.all_are_there(&topic_named(name))?;
+        Err(BrokerError::Missing { what: topic_named(name) })
     }
 
     /// Writes to masters, one after the other, so that a cluster without room fails at the first.
@@ -139,10 +160,11 @@ impl RocketMqAdmin {
         if there.is_empty() {
             return Err(BrokerError::Passing { what, why: "no master is there to have it".to_owned() });
         }
-        let total: i32 = there.values().sum();
+        let total: i32 = there.values().chain(on.away.values()).sum();
         if total == wish.partitions {
             return Ok(Ensured::There);
         }
+        on.all_are_there(&what)?;
         // Some masters may have it already: whoever made it was interrupted.
         let planned = spread(there.keys().map(|name| (Arc::clone(name), 0)).collect(), wish.partitions);
         if there.iter().any(|(broker, count)| *count != 0 && planned[broker] != *count) {
@@ -170,6 +192,10 @@ impl RocketMqAdmin {
     pub(super) async fn add_queues(&self, name: &PhysicalName, total: i32) -> Result<Ensured, BrokerError> {
         let on = self.there_on_masters(name).await?;
         let there = on.counts();
+        if there.values().chain(on.away.values()).sum::<i32>() >= total {
+            return Ok(Ensured::There);
+        }
+        on.all_are_there(&topic_named(name))?;
         let wanted = spread(there.clone(), total);
         // A master that had none gets it as the others have it.
         let like = on.configs.values().next().expect("somebody has it");
@@ -180,9 +206,6 @@ impl RocketMqAdmin {
             let attributes = if known.is_some() { Vec::new() } else { config.attributes.iter().collect() };
             let attributes = attributes.iter().map(|(name, value)| format!("+{name}={value}")).collect::<Vec<_>>().join(",");
             changes.insert(broker, Changed { config, attributes });
-        }
-        if changes.is_empty() {
-            return Ok(Ensured::There);
         }
         self.write(name, &on, &changes).await?;
         Ok(Ensured::Made)
@@ -199,6 +222,7 @@ impl RocketMqAdmin {
             Ok(changed.map(|changed| (Arc::clone(broker), changed)))
         });
         let changed: BTreeMap<Arc<str>, Changed> = changed.filter_map(Result::transpose).collect::<Result<_, BrokerError>>()?;
+        on.all_are_there(&what)?;
         if changed.is_empty() {
             return Ok(Ensured::There);
         }
@@ -241,7 +265,7 @@ impl RocketMqAdmin {
 
     /// See [`OnMasters::nobody_is_away`].
     pub(super) async fn nobody_is_away(&self, what: &str) -> Result<ClusterInfo, BrokerError> {
-        let on = OnMasters { info: self.cluster(what).await?, configs: BTreeMap::new(), attributes: false };
+        let on = OnMasters { info: self.cluster(what).await?, configs: BTreeMap::new(), attributes: false, away: Counts::new() };
         on.nobody_is_away(what)?;
         Ok(on.info)
     }

@@ -1,4 +1,5 @@
-//! One contract for what operators do: the same cases on the cluster in memory and on Kafka, plain and with TLS and SCRAM-SHA-512.
+//! One contract for what operators do: the same cases on the cluster in memory, on Kafka, plain and with TLS and SCRAM-SHA-512, and on
+//! RocketMQ 5.5.0 and 4.9.7. What only RocketMQ has (several masters, slaves, name servers) is in `admin/masters.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
@@ -6,14 +7,19 @@
 mod bench;
 #[path = "admin/cases.rs"]
 mod cases;
+#[path = "admin/masters.rs"]
+mod masters;
+#[path = "admin/rocketmq.rs"]
+mod rocketmq;
 
 use std::time::Duration;
 
 use bench::{Bench, FakeBench, RealBench};
+use rocketmq::RocketMqBench;
 use zms_core::metadata::BrokerKind;
 use zms_drivers::broker::{BrokerError, Ensured, TopicWish};
 use zms_drivers::open;
-use zms_testbed::{Kafka, KafkaWish};
+use zms_testbed::{Kafka, KafkaWish, RocketLine, RocketMq, RocketWish};
 
 async fn run(bench: &dyn Bench) -> usize {
     for (name, case) in cases::ALL {
@@ -37,6 +43,23 @@ async fn the_fake_and_kafka_pass_the_same_cases() {
     println!("contract kafka-admin: {on_fake} cases on fake, {on_real} on real");
 }
 
+async fn pass_on_rocketmq(line: RocketLine, name: &'static str) {
+    let start = move || RocketMq::start(&RocketWish::one(line));
+    let server = tokio::task::spawn_blocking(start).await.unwrap();
+    let on_real = run(&RocketMqBench { server: &server, name }).await;
+    println!("contract rocketmq-admin: {on_real} cases on {name}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rocketmq_5_passes_them_too() {
+    pass_on_rocketmq(RocketLine::V5, "rocketmq-5").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rocketmq_4_passes_them_too() {
+    pass_on_rocketmq(RocketLine::V4, "rocketmq-4").await;
+}
+
 /// What the fake cannot play: wrong credentials, and a broker that nobody vouches for.
 async fn refused_operators_are_told_so(kafka: &Kafka) {
     let right = RealBench::new(kafka, true).endpoint();
@@ -51,9 +74,8 @@ async fn refused_operators_are_told_so(kafka: &Kafka) {
 }
 
 #[test]
-fn a_password_does_not_travel_in_the_open_and_rocketmq_is_named() {
+fn a_password_does_not_travel_in_the_open() {
     let mut endpoint = open::Endpoint::plain("main", ["127.0.0.1:9"]);
-    assert!(matches!(open::admin(BrokerKind::RocketMq, &endpoint), Err(BrokerError::Unsupported { .. })));
     let mechanism = open::Mechanism::Plain;
     endpoint.credentials = Some(open::Credentials { mechanism, user: "zms".to_owned(), password: "secret".to_owned() });
     assert!(matches!(open::admin(BrokerKind::Kafka, &endpoint), Err(BrokerError::Refused { .. })));

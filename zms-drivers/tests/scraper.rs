@@ -1,4 +1,5 @@
-//! One contract for what collectors ask: the same cases on the cluster in memory and on Kafka, plain and with TLS and SCRAM-SHA-512.
+//! One contract for what collectors ask: the same cases on the cluster in memory, on Kafka, plain and with TLS and SCRAM-SHA-512, and on
+//! RocketMQ 5.5.0 and 4.9.7.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
@@ -9,16 +10,22 @@ mod bench;
 mod cases;
 #[path = "scraper/lost.rs"]
 mod lost;
+#[path = "admin/rocketmq.rs"]
+mod rocketmq;
+#[path = "scraper/rocketmq_lost.rs"]
+mod rocketmq_lost;
 
 use std::time::Duration;
 
 use bench::{FakeBench, RealBench};
 use cases::Scraped;
+use rocketmq::RocketMqBench;
 use zms_core::metadata::BrokerKind;
 use zms_drivers::broker::{BrokerError, Scraper};
 use zms_drivers::kafka::{KafkaScraper, Pace};
 use zms_drivers::open;
-use zms_testbed::{Kafka, KafkaWish};
+use zms_drivers::rocketmq::{Pace as RocketMqPace, RocketMqScraper};
+use zms_testbed::{Kafka, KafkaWish, RocketLine, RocketMq, RocketWish};
 
 impl Scraped for FakeBench {
     fn scraper(&self) -> Box<dyn Scraper> {
@@ -42,6 +49,23 @@ impl Scraped for RealBench<'_> {
     fn lost_scraper(&self) -> Box<dyn Scraper> {
         let nobody = open::Endpoint::plain("lost", [format!("127.0.0.1:{}", zms_testbed::free_port())]);
         open::scraper(BrokerKind::Kafka, &nobody).unwrap()
+    }
+}
+
+impl Scraped for RocketMqBench<'_> {
+    fn scraper(&self) -> Box<dyn Scraper> {
+        let mut scraper = RocketMqScraper::new(&self.endpoint()).unwrap();
+        scraper.pace = RocketMqPace { refresh: Duration::ZERO, idle: Duration::ZERO, rarely: 1, ..RocketMqPace::default() };
+        Box::new(scraper)
+    }
+
+    fn lost_scraper(&self) -> Box<dyn Scraper> {
+        let nobody = open::Endpoint::plain("lost", [format!("127.0.0.1:{}", zms_testbed::free_port())]);
+        open::scraper(BrokerKind::RocketMq, &nobody).unwrap()
+    }
+
+    fn round_trips(&self) -> u32 {
+        3
     }
 }
 
@@ -70,13 +94,31 @@ async fn the_fake_and_kafka_pass_the_same_cases() {
     refused_collectors_are_told_so(&kafka).await;
 }
 
+async fn pass_on_rocketmq(line: RocketLine, name: &'static str) {
+    let start = move || RocketMq::start(&RocketWish::one(line));
+    let server = tokio::task::spawn_blocking(start).await.unwrap();
+    let bench = RocketMqBench { server: &server, name };
+    let on_real = run(&bench).await;
+    cases::idle_topics_cost_nothing_and_are_found_when_they_move(&bench).await;
+    println!("contract rocketmq-scraper: {} cases on {name}", on_real + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rocketmq_5_passes_them_too() {
+    pass_on_rocketmq(RocketLine::V5, "rocketmq-5").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rocketmq_4_passes_them_too() {
+    pass_on_rocketmq(RocketLine::V4, "rocketmq-4").await;
+}
+
 /// What the fake cannot play: wrong credentials.
 async fn refused_collectors_are_told_so(kafka: &Kafka) {
     let mut endpoint = RealBench::new(kafka, true).endpoint();
     endpoint.credentials.as_mut().unwrap().password = "wrong".to_owned();
     let seen = open::scraper(BrokerKind::Kafka, &endpoint).unwrap().scrape().await;
     assert!(matches!(seen, Err(BrokerError::Denied { .. })), "{seen:?}");
-    assert!(matches!(open::scraper(BrokerKind::RocketMq, &endpoint), Err(BrokerError::Unsupported { .. })));
 }
 
 #[tokio::test]
