@@ -191,9 +191,19 @@ impl RocketMq {
         }
     }
 
+    /// One request to a master and its answer: header and body as text.
+    pub fn ask(&self, name: &str, code: i32, fields: &serde_json::Value) -> String {
+        ask(self.brokers[self.find(name, 0)].port, code, fields).unwrap_or_else(|| panic!("no answer of {name} to {code}"))
+    }
+
+    /// One request to every name server.
+    pub fn ask_name_servers(&self, code: i32, fields: &serde_json::Value) -> Vec<String> {
+        self.name_servers.iter().filter_map(|node| ask(node.port, code, fields)).collect()
+    }
+
     /// Positions of all groups on a master, as it writes them: `{"offsetTable":{"topic@group":{0:3}}}`, which is no JSON.
     pub fn positions(&self, name: &str) -> String {
-        ask(self.brokers[self.find(name, 0)].port, 43, &serde_json::json!({})).unwrap()
+        self.ask(name, 43, &serde_json::json!({}))
     }
 
     /// kill -9 of a broker.

@@ -214,7 +214,12 @@ impl Shared {
     fn queue_now(&self, sending: &Sending) -> Option<Queued> {
         let topic = sending.message.topic.as_str();
         let route = self.net.at_hand(topic, ROUTE_AGE)?;
-        let queue = self.turns.choose(&route.writable, sending.message.key.as_deref(), &sending.avoid)?;
+        let queue = self.turns.choose(
+            &route.writable,
+            sending.message.key.as_deref(),
+            &sending.avoid,
+            self.under_way.load(Ordering::Relaxed),
+        )?;
         sending.text.as_ref()?;
         let (job, answer) = sending.job(sending.ready(None).ok()?);
         self.lane(&queue).try_send(job).ok().map(|()| Queued { queue, answer })
@@ -222,7 +227,12 @@ impl Shared {
 
     async fn queue(&self, sending: &Sending) -> Result<Queued, BrokerError> {
         let route = self.net.route_at_hand(sending.message.topic.as_str(), ROUTE_AGE).await?;
-        let queue = self.turns.choose(&route.writable, sending.message.key.as_deref(), &sending.avoid);
+        let queue = self.turns.choose(
+            &route.writable,
+            sending.message.key.as_deref(),
+            &sending.avoid,
+            self.under_way.load(Ordering::Relaxed),
+        );
         let queue = queue.ok_or_else(|| self.no_queue(sending.message.topic.as_str()))?;
         let delay = match sending.message.delay {
             Some(wanted) => {

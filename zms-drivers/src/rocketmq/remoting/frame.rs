@@ -33,12 +33,14 @@ pub enum Frame {
     },
 }
 
+/// Requests of which there are thousands a second: pulling and sending. Their header goes in bytes, which both sides read more quickly than
+/// JSON; it keeps no field that is empty, and none of these needs one.
+const OFTEN: [i32; 3] = [11, 310, 320];
+
 fn command(code: i32, opaque: i32) -> RemotingCommand {
+    let header = if OFTEN.contains(&code) { SerializeType::ROCKETMQ } else { SerializeType::JSON };
     // OTHER is a language that every version knows.
-    RemotingCommand::with_resolved_defaults(VERSION, SerializeType::JSON)
-        .set_code(code)
-        .set_language(LanguageCode::OTHER)
-        .set_opaque(opaque)
+    RemotingCommand::with_resolved_defaults(VERSION, header).set_code(code).set_language(LanguageCode::OTHER).set_opaque(opaque)
 }
 
 /// The bytes of a frame.

@@ -1,0 +1,224 @@
+//! What happens around a member of a group on RocketMQ: brokers that hang, die and come back, topics that go, places that are set anew, Java's
+//! compressed messages. On both lines, with two brokers each.
+
+#![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
+
+#[path = "group/java.rs"]
+mod java;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use zms_core::metadata::{BrokerKind, ConsumeFrom};
+use zms_core::names::PhysicalName;
+use zms_drivers::broker::{BrokerError, Consumer, Incoming, Outgoing, Producer, Subscription};
+use zms_drivers::open::{self, Endpoint};
+use zms_testbed::{RocketLine, RocketMq, RocketWish};
+
+const SOON: Duration = Duration::from_secs(40);
+const CLOSE: Duration = Duration::from_secs(10);
+
+struct Bench {
+    server: RocketMq,
+    line: RocketLine,
+}
+
+fn name(text: &str) -> PhysicalName {
+    PhysicalName::new(text).unwrap()
+}
+
+fn text(message: &Incoming) -> String {
+    String::from_utf8_lossy(message.value.as_deref().unwrap()).into_owned()
+}
+
+impl Bench {
+    fn start(line: RocketLine) -> Self {
+        Self { server: RocketMq::start(&RocketWish { masters: 2, ..RocketWish::one(line) }), line }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::plain("members", self.server.name_servers())
+    }
+
+    fn topic(&self, text: &str, queues: usize) -> PhysicalName {
+        self.server.make_topic(text, queues);
+        name(text)
+    }
+
+    fn producer(&self) -> Arc<dyn Producer> {
+        open::producer(BrokerKind::RocketMq, &self.endpoint(), Duration::from_secs(20)).unwrap()
+    }
+
+    fn member(&self, topic: &PhysicalName) -> Arc<dyn Consumer> {
+        let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
+        open::consumer(BrokerKind::RocketMq, &self.endpoint(), &subscription).unwrap()
+    }
+
+    async fn send(&self, topic: &PhysicalName, numbers: std::ops::Range<u32>) {
+        let producer = self.producer();
+        for number in numbers {
+            producer.send(Outgoing::new(topic.clone(), number.to_string())).await.unwrap();
+        }
+        producer.close(CLOSE).await;
+    }
+}
+
+/// Receives and says done until all of these have come.
+async fn receive_all(consumer: &Arc<dyn Consumer>, numbers: std::ops::Range<u32>) {
+    let mut missing: BTreeSet<String> = numbers.map(|number| number.to_string()).collect();
+    let all = async {
+        while !missing.is_empty() {
+            let message = consumer.receive().await.unwrap();
+            missing.remove(&text(&message));
+            consumer.done(&message).unwrap();
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, all).await;
+    assert!(in_time.is_ok(), "missing after {SOON:?}: {missing:?}");
+}
+
+async fn until(what: &str, mut look: impl FnMut() -> bool) {
+    let end = Instant::now() + SOON;
+    while !look() {
+        assert!(Instant::now() < end, "not within {SOON:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn queues(consumer: &Arc<dyn Consumer>) -> BTreeMap<String, usize> {
+    let mut count = BTreeMap::new();
+    for (_, queue) in consumer.assigned() {
+        *count.entry(queue.broker.unwrap().to_string()).or_default() += 1;
+    }
+    count
+}
+
+async fn a_broker_that_hangs_delays_no_other(bench: &Bench) {
+    let topic = bench.topic("hangs", 2);
+    bench.send(&topic, 0..8).await;
+    let consumer = bench.member(&topic);
+    receive_all(&consumer, 0..8).await;
+    bench.server.freeze("broker-b", 0, true);
+    // Its part of the messages takes the time of one try, then it is passed over.
+    let producer = bench.producer();
+    let mut slow = 0;
+    for number in 8..24_u32 {
+        let begun = Instant::now();
+        let placed = producer.send(Outgoing::new(topic.clone(), number.to_string())).await.unwrap();
+        assert_eq!(placed.partition.broker.as_deref(), Some("broker-a"));
+        slow += usize::from(begun.elapsed() > Duration::from_secs(1));
+        let got =
+            tokio::time::timeout(Duration::from_secs(2), consumer.receive()).await.expect("the other broker goes on").unwrap();
+        consumer.done(&got).unwrap();
+    }
+    assert!(slow <= 4, "{slow} of 16 messages waited for the broker that hangs");
+    // A member that joins now gets its share of what is there.
+    let second = bench.member(&topic);
+    until("the second member has a queue", || !second.assigned().is_empty() || !queues(&second).is_empty()).await;
+    bench.server.freeze("broker-b", 0, false);
+    until("both have two queues", || consumer.assigned().len() == 2 && second.assigned().len() == 2).await;
+    for member in [second, consumer] {
+        member.close(CLOSE).await.unwrap();
+    }
+}
+
+async fn a_broker_that_died_comes_back(bench: &mut Bench) {
+    let topic = bench.topic("dies", 2);
+    bench.send(&topic, 0..8).await;
+    let consumer = bench.member(&topic);
+    receive_all(&consumer, 0..8).await;
+    bench.server.kill("broker-b", 0);
+    bench.send(&topic, 8..16).await;
+    receive_all(&consumer, 8..16).await;
+    bench.server.restart("broker-b", 0);
+    until("its queues are read again", || queues(&consumer).get("broker-b") == Some(&2)).await;
+    // A producer that saw it die sends to it again too.
+    let producer = bench.producer();
+    let mut brokers = BTreeSet::new();
+    for number in 16..24_u32 {
+        let placed = producer.send(Outgoing::new(topic.clone(), number.to_string())).await.unwrap();
+        brokers.extend(placed.partition.broker.map(|broker| broker.to_string()));
+    }
+    assert_eq!(brokers.len(), 2);
+    receive_all(&consumer, 16..24).await;
+    consumer.close(CLOSE).await.unwrap();
+}
+
+async fn a_topic_that_goes_is_missing_and_may_come_again(bench: &Bench) {
+    let topic = bench.topic("goes", 2);
+    bench.send(&topic, 0..8).await;
+    let consumer = bench.member(&topic);
+    receive_all(&consumer, 0..8).await;
+    let fields = json!({"topic": topic.as_str()});
+    for broker in ["broker-a", "broker-b"] {
+        let answer = bench.server.ask(broker, 215, &fields);
+        assert!(answer.contains("\"code\":0"), "{answer}");
+    }
+    bench.server.ask_name_servers(216, &fields);
+    let told = tokio::time::timeout(SOON, consumer.receive()).await.expect("the application is told");
+    assert_eq!(told, Err(BrokerError::Missing { what: "topic goes".to_owned() }));
+    until("its queues are given up", || consumer.assigned().is_empty()).await;
+    bench.topic("goes", 2);
+    until("they are taken again", || consumer.assigned().len() == 4).await;
+    bench.send(&topic, 100..104).await;
+    receive_all(&consumer, 100..104).await;
+    consumer.close(CLOSE).await.unwrap();
+}
+
+async fn a_group_that_is_set_back_reads_again(bench: &Bench) {
+    let topic = bench.topic("reset", 2);
+    bench.send(&topic, 0..8).await;
+    let consumer = bench.member(&topic);
+    receive_all(&consumer, 0..8).await;
+    // Before 5.0 a broker refuses while a queue has no position yet.
+    let positions = format!("{topic}@{topic}");
+    until("every queue has a position", || {
+        ["broker-a", "broker-b"].iter().all(|broker| bench.server.positions(broker).contains(&positions))
+    })
+    .await;
+    for broker in ["broker-a", "broker-b"] {
+        let fields =
+            json!({"topic": topic.as_str(), "group": topic.as_str(), "timestamp": "1000", "isForce": "true", "isC": "false"});
+        let answer = bench.server.ask(broker, 222, &fields);
+        assert!(answer.contains("\"code\":0"), "{answer}");
+    }
+    receive_all(&consumer, 0..8).await;
+    consumer.close(CLOSE).await.unwrap();
+}
+
+async fn what_java_compressed_is_read(bench: &Bench) {
+    let topic = bench.topic("java", 1);
+    let java = java::Java::compile(&bench.server.jars());
+    let mut command = java.command("Send", &[&bench.server.name_servers()[0], topic.as_str(), "compress"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "1 100 10000").unwrap();
+    let consumer = bench.member(&topic);
+    let got = tokio::time::timeout(SOON, consumer.receive()).await.expect("Java has sent something").unwrap();
+    assert_eq!(text(&got), "x".repeat(10_000));
+    consumer.close(CLOSE).await.unwrap();
+    child.wait().unwrap();
+}
+
+async fn all(line: RocketLine) {
+    let mut bench = tokio::task::spawn_blocking(move || Bench::start(line)).await.unwrap();
+    println!("RocketMQ {:?}", bench.line);
+    what_java_compressed_is_read(&bench).await;
+    a_group_that_is_set_back_reads_again(&bench).await;
+    a_topic_that_goes_is_missing_and_may_come_again(&bench).await;
+    a_broker_that_hangs_delays_no_other(&bench).await;
+    a_broker_that_died_comes_back(&mut bench).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_go_on_whatever_happens_around_them_on_rocketmq_5() {
+    all(RocketLine::V5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_go_on_whatever_happens_around_them_on_rocketmq_4() {
+    all(RocketLine::V4).await;
+}
