@@ -30,10 +30,3 @@ matches_lock() {
     diff -u --label "sources.sha256" --label "downloaded now" "$lock" <(printf '%s\n' "$found") ||
         die "what was downloaded is not what $lock expects (above). If the change is wanted: scripts/packages --lock $name@$version"
 }
-
-# Is there a Go that knows `tool` lines in a go.mod (1.24)?
-go_is_new() {
-    local said
-    said=$(go env GOVERSION 2>/dev/null) || return
-    [[ $said =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 24))
-}
