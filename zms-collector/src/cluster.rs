@@ -1,4 +1,4 @@
-//! Clusters of the environment: which ones there are, by ZooKeeper, and a task for each that asks its brokers at every tick. A cluster
+//! Clusters of the environment: which ones there are, by ZooKeeper and by the orders, and a task for each that asks its brokers at every tick. A cluster
 //! that is slow or away delays no other.
 
 use std::collections::BTreeMap;
@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use zms_core::metadata::ClusterNode;
+use zms_core::collect::Adopted;
 use zms_core::metadata::path::Path;
+use zms_core::metadata::{BrokerKind, ClusterNode};
 use zms_core::names::ClusterName;
 use zms_drivers::broker::{BrokerError, Scraper};
 use zms_drivers::meta::{MetaStore, Tree};
@@ -16,6 +17,7 @@ use zms_drivers::open::{self, Endpoint};
 
 use crate::board::Board;
 use crate::now_ms;
+use crate::orders::Current;
 use crate::sink::Sink;
 use crate::tick::{self, Before};
 
@@ -37,9 +39,16 @@ pub const fn next_tick(now: i64, every_ms: i64) -> i64 {
     (now / every_ms + 1) * every_ms
 }
 
+/// Where a cluster is known from. An adopted one that also stands in the metadata is asked as the orders say: they know who we are there.
+#[derive(Debug, Clone, PartialEq)]
+enum Source {
+    Node(ClusterNode),
+    Adopted(Adopted),
+}
+
 /// A task that ends with its owner.
 struct Task {
-    node: ClusterNode,
+    source: Source,
     handle: JoinHandle<()>,
 }
 
@@ -49,29 +58,48 @@ impl Drop for Task {
     }
 }
 
-/// Follows the clusters until the future is dropped.
-pub async fn follow(store: Arc<dyn MetaStore>, tools: Tools) {
-    let mut tree = store.tree(&Path::Clusters.to_string());
+/// Follows the clusters until the future is dropped. `store`: where clusters stand, if the environment has one; those of the orders are
+/// asked in any case, and before the store has answered.
+pub async fn follow(store: Option<Arc<dyn MetaStore>>, mut orders: Current, tools: Tools) {
+    let mut tree = store.map(|store| store.tree(&Path::Clusters.to_string()));
     let mut tasks: BTreeMap<ClusterName, Task> = BTreeMap::new();
+    // What stood there last: a store that does not answer now takes no cluster away.
+    let mut found: BTreeMap<ClusterName, ClusterNode> = BTreeMap::new();
     loop {
-        let found = tree.borrow_and_update().clone();
-        if let Some(found) = found {
-            let wanted = clusters(&found);
-            tasks.retain(|name, task| wanted.get(name) == Some(&task.node));
-            tools.board.retain(|name| wanted.contains_key(name));
-            for (name, node) in wanted {
-                tasks.entry(name.clone()).or_insert_with(|| {
-                    tracing::info!(cluster = %name, addresses = node.boot_addr, "asking a cluster from now on");
-                    let handle = tokio::spawn(watch(name, node.clone(), tools.clone()));
-                    Task { node, handle }
-                });
-            }
+        if let Some(seen) = tree.as_mut().and_then(|tree| tree.borrow_and_update().clone()) {
+            found = clusters(&seen);
         }
-        if tree.changed().await.is_err() {
-            // The store was closed.
-            return std::future::pending().await;
+        let adopted = orders.borrow_and_update().as_ref().map(|orders| orders.adopted.clone()).unwrap_or_default();
+        let wanted = wanted(&found, adopted);
+        tasks.retain(|name, task| wanted.get(name) == Some(&task.source));
+        tools.board.retain(|name| wanted.contains_key(name));
+        for (name, source) in wanted {
+            tasks.entry(name.clone()).or_insert_with(|| {
+                tracing::info!(cluster = %name, "asking a cluster from now on");
+                let handle = tokio::spawn(watch(name, source.clone(), tools.clone()));
+                Task { source, handle }
+            });
+        }
+        let stands = async {
+            // The store was closed, or there is none.
+            let Some(tree) = &mut tree else { return std::future::pending().await };
+            if tree.changed().await.is_err() {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = stands => {}
+            changed = orders.changed() => if changed.is_err() {
+                return std::future::pending().await;
+            },
         }
     }
+}
+
+fn wanted(found: &BTreeMap<ClusterName, ClusterNode>, adopted: Vec<Adopted>) -> BTreeMap<ClusterName, Source> {
+    let nodes = found.iter().map(|(name, node)| (name.clone(), Source::Node(node.clone())));
+    let adopted = adopted.into_iter().map(|adopted| (adopted.cluster.clone(), Source::Adopted(adopted)));
+    nodes.chain(adopted).collect()
 }
 
 /// Clusters in the tree; a node that cannot be read is said and left out.
@@ -94,16 +122,23 @@ fn clusters(tree: &Tree) -> BTreeMap<ClusterName, ClusterNode> {
     tree.iter().filter_map(read).collect()
 }
 
-async fn watch(name: ClusterName, node: ClusterNode, tools: Tools) {
+fn endpoint(name: &ClusterName, source: &Source, authority: &str) -> (BrokerKind, Endpoint) {
+    match source {
+        Source::Adopted(adopted) => (adopted.kind, Endpoint::adopted(adopted)),
+        Source::Node(node) => {
+            let plain = Endpoint::plain(name.as_str(), node.addresses());
+            (node.broker, Endpoint { authority_pem: node.security.tls.then(|| authority.to_owned()), ..plain })
+        }
+    }
+}
+
+async fn watch(name: ClusterName, source: Source, tools: Tools) {
     let deadline = Duration::from_millis(u64::try_from(tools.every_ms).unwrap_or(10_000));
-    let mut endpoint = Endpoint::plain(name.as_str(), node.addresses());
+    let (kind, mut endpoint) = endpoint(&name, &source, &tools.authority);
     "zms-collector".clone_into(&mut endpoint.client_id);
     // The whole tick takes no longer than the time to the next one.
     endpoint.deadline = deadline.mul_f64(0.8);
-    if node.security.tls {
-        endpoint.authority_pem = Some(tools.authority.clone());
-    }
-    let mut scraper = open::scraper(node.broker, &endpoint);
+    let mut scraper = open::scraper(kind, &endpoint);
     let mut before: Option<Before> = None;
     loop {
         let at_ms = next_tick(now_ms(), tools.every_ms);
@@ -133,7 +168,6 @@ async fn ask(
 
 #[cfg(test)]
 mod tests {
-    use zms_core::metadata::BrokerKind;
     use zms_drivers::meta::Node;
 
     use super::*;
@@ -157,5 +191,30 @@ mod tests {
         ]
         .into();
         assert_eq!(clusters(&tree).keys().map(ClusterName::as_str).collect::<Vec<_>>(), ["main"]);
+    }
+
+    #[test]
+    fn an_adopted_cluster_is_asked_with_its_credentials_whether_it_stands_in_the_metadata_or_not() {
+        let name = |text: &str| ClusterName::new(text).unwrap();
+        let adopted = |text: &str| Adopted {
+            cluster: name(text),
+            kind: BrokerKind::Kafka,
+            addresses: vec!["10.0.0.9:9093".to_owned()],
+            tls: zms_core::collect::BrokerTls::System,
+            login: Some(zms_core::collect::BrokerLogin {
+                mechanism: zms_core::collect::Mechanism::ScramSha512,
+                user: "zms".to_owned(),
+                password: "word".to_owned(),
+            }),
+            networks: zms_core::networks::Networks::default(),
+        };
+        let found = ["own", "both"].map(|text| (name(text), ClusterNode::new(BrokerKind::Kafka, "10.0.0.1:9092", ""))).into();
+        let wanted = wanted(&found, vec![adopted("both"), adopted("only-orders")]);
+        for (text, from_orders) in [("own", false), ("both", true), ("only-orders", true)] {
+            let (_, endpoint) = endpoint(&name(text), &wanted[&name(text)], "PEM");
+            assert_eq!(endpoint.credentials.is_some(), from_orders, "{text}");
+            assert_eq!((endpoint.system_roots, endpoint.networks.is_some()), (from_orders, from_orders), "{text}");
+        }
+        assert_eq!(wanted.len(), 3);
     }
 }

@@ -165,6 +165,7 @@ mod tests {
             metrics: None,
             hosts: vec![watched],
             revoked: revoked.iter().map(|&serial| serial.to_owned()).collect(),
+            adopted: Vec::new(),
             tick_s: 10,
         };
         let (sender, orders) = watch::channel(Some(Arc::new(orders)));

@@ -109,6 +109,7 @@ mod tests {
             metrics: None,
             hosts: Vec::new(),
             revoked: Vec::new(),
+            adopted: Vec::new(),
             tick_s: 10,
         }
     }

@@ -32,6 +32,9 @@ const LAST_WORDS: Duration = Duration::from_secs(8);
 /// Clusters whose ticks end within so long of each other are told in one snapshot.
 const TOGETHER: Duration = Duration::from_millis(500);
 
+/// Fence of a collector that holds no lease, because there is no store for one.
+const WITHOUT_LEASE: u64 = 0;
+
 /// Works until `stop` says so.
 ///
 /// # Errors
@@ -113,30 +116,36 @@ struct Environment {
     stop: watch::Receiver<bool>,
 }
 
+/// What an environment's work depends on; another one begins it anew. Adopted clusters are followed while it goes on.
+type Wanted = (Option<MetadataStore>, u32);
+
 impl Environment {
-    /// Follows the environment's metadata store from one to the next.
+    /// Follows the environment's metadata store from one to the next, or clusters of the orders alone while there is none.
     async fn run(self, mut orders: Current) {
-        let wanted = |orders: &Option<Arc<Orders>>| {
+        let wanted = |orders: &Option<Arc<Orders>>| -> Option<Wanted> {
             let orders = orders.as_ref()?;
-            Some((orders.metadata.clone()?, orders.tick_s))
+            let alone = orders.metadata.is_none() && orders.adopted.is_empty();
+            (!alone).then(|| (orders.metadata.clone(), orders.tick_s))
         };
         let mut stop = self.stop.clone();
         loop {
             let now = wanted(&orders.borrow_and_update());
             let work = async {
                 match &now {
-                    Some((metadata, tick_s)) => self.of(metadata, *tick_s).await,
+                    Some((Some(metadata), tick_s)) => self.of(metadata, *tick_s, orders.clone()).await,
+                    Some((None, tick_s)) => self.without_store(*tick_s, orders.clone()).await,
                     None => drop(stop.wait_for(|stop| *stop).await),
                 }
             };
+            let mut changes = orders.clone();
             tokio::select! {
                 // It ends only when everything does.
                 () = work => return,
-                changed = orders.wait_for(|orders| wanted(orders) != now) => {
+                changed = changes.wait_for(|orders| wanted(orders) != now) => {
                     if changed.is_err() {
                         return;
                     }
-                    tracing::info!("the environment has another metadata store");
+                    tracing::info!("the environment has another metadata store, or none");
                 }
             }
             self.fence.send_replace(None);
@@ -144,8 +153,36 @@ impl Environment {
         }
     }
 
+    fn tools(&self, tick_s: u32, authority: &str) -> cluster::Tools {
+        cluster::Tools {
+            board: self.board.clone(),
+            sink: self.sink.clone(),
+            every_ms: i64::from(tick_s.max(1)) * 1000,
+            authority: authority.to_owned(),
+        }
+    }
+
+    /// Without a store there is no lease: every collector of the environment asks, points of the same tick are one point, and the portal
+    /// takes the snapshots of all. Ends when everything ends.
+    async fn without_store(&self, tick_s: u32, orders: Current) {
+        let mut stop = self.stop.clone();
+        let tools = self.tools(tick_s, "");
+        let told = async {
+            loop {
+                self.tell(WITHOUT_LEASE).await;
+                // One with a lease was heard a moment ago: the store has just been taken away.
+                sleep(Duration::from_millis(u64::try_from(tools.every_ms).unwrap_or(10_000))).await;
+            }
+        };
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = cluster::follow(None, orders, tools.clone()) => {}
+            () = told => {}
+        }
+    }
+
     /// Leads whenever it can. Ends when everything ends.
-    async fn of(&self, metadata: &MetadataStore, tick_s: u32) {
+    async fn of(&self, metadata: &MetadataStore, tick_s: u32, orders: Current) {
         let secure = !metadata.authority.is_empty();
         let login = &metadata.login;
         let store: Arc<dyn MetaStore> = ZooKeeper::start(Options {
@@ -163,15 +200,10 @@ impl Environment {
             };
             let fence = lead.fence();
             self.fence.send_replace(Some(fence));
-            let tools = cluster::Tools {
-                board: self.board.clone(),
-                sink: self.sink.clone(),
-                every_ms: i64::from(tick_s.max(1)) * 1000,
-                authority: metadata.authority.clone(),
-            };
+            let tools = self.tools(tick_s, &metadata.authority);
             tokio::select! {
                 () = lead.keep(&store, self.stop.clone()) => {}
-                () = cluster::follow(store.clone(), tools) => {}
+                () = cluster::follow(Some(store.clone()), orders.clone(), tools) => {}
                 () = reports::follow(metadata.clone(), &self.folder, self.board.clone(), self.sink.clone()) => {}
                 () = self.tell(fence) => {}
             }

@@ -99,6 +99,7 @@ async fn a_collector_of_an_environment_without_anything_works_and_ends_at_once()
         metrics: None,
         hosts: Vec::new(),
         revoked: Vec::new(),
+        adopted: Vec::new(),
         tick_s: 1,
     };
     let collector = Paper::set(orders).await.collector("alone").await;

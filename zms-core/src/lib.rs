@@ -9,7 +9,7 @@
 //! 4. [`host`]: the desired state of a host and what its agent reports.
 //! 5. [`probe`]: when a running process counts as healthy.
 //! 6. [`catalogue`]: what kinds of service there are, and how settings become files and command lines.
-//! 7. [`metadata`]: where topics live, as applications read it from ZooKeeper.
+//! 7. [`networks`]: where brokers may be. [`metadata`]: where topics live, as applications read it from ZooKeeper.
 //! 8. [`collect`]: what collectors hear, and what they tell.
 //! 9. [`statistics`]: what applications say about their sending and consuming.
 //! 10. [`series`]: which figures are kept over time.
@@ -22,6 +22,7 @@ pub mod config;
 pub mod host;
 pub mod metadata;
 pub mod names;
+pub mod networks;
 pub mod package;
 pub mod probe;
 pub mod series;

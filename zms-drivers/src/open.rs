@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use zms_core::collect::{self, Adopted, BrokerTls};
+use zms_core::networks::Networks;
+
 /// Where a cluster is and how to speak to it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -11,6 +14,10 @@ pub struct Endpoint {
     pub addresses: Vec<String>,
     /// TLS to the brokers: certificates (PEM) of the authorities that are trusted. `None`: plain text.
     pub authority_pem: Option<String>,
+    /// TLS with the authorities that this host trusts, where `authority_pem` names none.
+    pub system_roots: bool,
+    /// Where brokers may be, also those that the cluster advertises. `None`: anywhere. Only what administers and scrapes keeps to it.
+    pub networks: Option<Networks>,
     /// Who we are.
     pub credentials: Option<Credentials>,
     /// As brokers see us.
@@ -20,12 +27,38 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// A cluster that ZMS did not install.
+    pub fn adopted(cluster: &Adopted) -> Self {
+        let login = cluster.login.as_ref().map(|login| Credentials {
+            mechanism: match login.mechanism {
+                collect::Mechanism::Plain => Mechanism::Plain,
+                collect::Mechanism::ScramSha256 => Mechanism::ScramSha256,
+                collect::Mechanism::ScramSha512 => Mechanism::ScramSha512,
+            },
+            user: login.user.clone(),
+            password: login.password.clone(),
+        });
+        let authority_pem = match &cluster.tls {
+            BrokerTls::Authority(pem) => Some(pem.clone()),
+            BrokerTls::Off | BrokerTls::System => None,
+        };
+        Self {
+            authority_pem,
+            system_roots: cluster.tls == BrokerTls::System,
+            networks: Some(cluster.networks.clone()),
+            credentials: login,
+            ..Self::plain(cluster.cluster.as_str(), cluster.addresses.iter())
+        }
+    }
+
     /// A cluster without TLS and credentials.
     pub fn plain(cluster: impl Into<String>, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             cluster: cluster.into(),
             addresses: addresses.into_iter().map(Into::into).collect(),
             authority_pem: None,
+            system_roots: false,
+            networks: None,
             credentials: None,
             client_id: "zms".to_owned(),
             deadline: Duration::from_secs(15),
@@ -74,7 +107,10 @@ pub fn producer(
 ) -> Result<std::sync::Arc<dyn crate::broker::Producer>, crate::broker::BrokerError> {
     match kind {
         #[cfg(feature = "kafka")]
-        zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?)),
+        zms_core::metadata::BrokerKind::Kafka => {
+            goes_anywhere(endpoint)?;
+            Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?))
+        }
         #[cfg(feature = "rocketmq")]
         zms_core::metadata::BrokerKind::RocketMq => {
             Ok(std::sync::Arc::new(crate::rocketmq::RocketMqProducer::new(endpoint, delivery)?))
@@ -97,6 +133,7 @@ pub fn consumer(
     match kind {
         #[cfg(feature = "kafka")]
         zms_core::metadata::BrokerKind::Kafka => {
+            goes_anywhere(endpoint)?;
             Ok(std::sync::Arc::new(crate::kafka::KafkaConsumer::new(endpoint, subscription)?))
         }
         #[cfg(feature = "rocketmq")]
@@ -147,7 +184,16 @@ pub fn scraper(
     }
 }
 
-#[cfg(not(all(feature = "kafka", feature = "rocketmq", feature = "kafka-admin", feature = "rocketmq-admin")))]
+/// librdkafka resolves and dials by itself: who limits networks is told that it would not be so.
+#[cfg(feature = "kafka")]
+fn goes_anywhere(endpoint: &Endpoint) -> Result<(), crate::broker::BrokerError> {
+    match endpoint.networks {
+        None => Ok(()),
+        Some(_) => Err(cannot(endpoint, "keep producers and consumers within networks")),
+    }
+}
+
+#[cfg(any(feature = "kafka", feature = "rocketmq", feature = "kafka-admin", feature = "rocketmq-admin"))]
 fn cannot(endpoint: &Endpoint, what: &str) -> crate::broker::BrokerError {
     crate::broker::BrokerError::Unsupported { cluster: endpoint.cluster.clone(), what: what.to_owned() }
 }

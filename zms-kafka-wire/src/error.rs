@@ -13,6 +13,16 @@ pub enum WireError {
         /// What the system, TLS, or the last attempt said.
         why: String,
     },
+    /// It is where no broker may be; nothing was dialled.
+    #[error("{address}: {found}: outside the networks in which brokers may be ({networks})")]
+    Outside {
+        /// `host:port`
+        address: String,
+        /// Addresses that its name has.
+        found: String,
+        /// Where it may be.
+        networks: String,
+    },
     /// The connection ended before the answer: whether it was done is open.
     #[error("{address}: {call}: connection lost: {why}")]
     Lost {

@@ -16,7 +16,7 @@ mod options;
 
 pub use assignment::{Assignment, read_assignment};
 pub use cluster::{Answers, ByTopic, Cluster, Listed, Offsets, PerGroup, WireGroup, WireMember};
-pub use connection::{Connection, Traffic};
+pub use connection::{Connection, Resolver, Traffic};
 pub use error::{Code, WireError};
 pub use kafka_protocol::messages;
 pub use kafka_protocol::protocol::StrBytes;

@@ -4,9 +4,10 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_rustls::TlsConnector;
+use zms_core::networks::Networks;
 
 use crate::WireError;
-use crate::connection::Counters;
+use crate::connection::{Counters, Resolver};
 
 /// Where a cluster is and how to speak to it.
 #[derive(Debug, Clone)]
@@ -15,6 +16,12 @@ pub struct Options {
     pub addresses: Vec<String>,
     /// TLS: certificates (PEM) of the authorities that are trusted. `None`: plain text.
     pub authority_pem: Option<String>,
+    /// TLS with the authorities that this host trusts, where `authority_pem` names none.
+    pub system_roots: bool,
+    /// Where brokers may be, also those that the cluster advertises. `None`: anywhere.
+    pub networks: Option<Networks>,
+    /// How names become addresses.
+    pub resolver: Resolver,
     /// Who we are.
     pub sasl: Option<Sasl>,
     /// As brokers see us.
@@ -34,11 +41,19 @@ pub struct Options {
 }
 
 impl Options {
+    /// Is there TLS at all?
+    pub(crate) const fn speaks_tls(&self) -> bool {
+        self.authority_pem.is_some() || self.system_roots
+    }
+
     /// Plain text, without credentials.
     pub fn plain(addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             addresses: addresses.into_iter().map(Into::into).collect(),
             authority_pem: None,
+            system_roots: false,
+            networks: None,
+            resolver: Resolver::default(),
             sasl: None,
             client_id: "zms".to_owned(),
             connect_deadline: Duration::from_secs(5),
@@ -109,10 +124,14 @@ impl Setup {
             split(address)?;
         }
         let plain = options.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == Mechanism::Plain);
-        if plain && options.authority_pem.is_none() {
+        if plain && !options.speaks_tls() {
             return Err(WireError::Options("SASL PLAIN sends the password as it is: use it with TLS, or use SCRAM".to_owned()));
         }
-        let tls = options.authority_pem.as_deref().map(connector).transpose()?;
+        let tls = match options.authority_pem.as_deref() {
+            Some(pem) => Some(connector(given(pem)?)?),
+            None if options.system_roots => Some(connector(of_this_host()?)?),
+            None => None,
+        };
         Ok(Self { options, tls, traffic: Arc::default() })
     }
 }
@@ -126,21 +145,33 @@ pub(crate) fn split(address: &str) -> Result<(&str, u16), WireError> {
     if host.is_empty() { Err(wrong()) } else { Ok((host, port)) }
 }
 
-fn connector(pem: &str) -> Result<TlsConnector, WireError> {
-    let wrong = |why: String| WireError::Options(format!("certificates of trusted authorities (PEM): {why}"));
+fn wrong_authorities(why: String) -> WireError {
+    WireError::Options(format!("certificates of trusted authorities (PEM): {why}"))
+}
+
+fn given(pem: &str) -> Result<rustls::RootCertStore, WireError> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        let certificate = certificate.map_err(|error| wrong_authorities(error.to_string()))?;
+        roots.add(certificate).map_err(|error| wrong_authorities(error.to_string()))?;
     }
-    if roots.is_empty() {
-        return Err(wrong("there is none in it".to_owned()));
-    }
+    if roots.is_empty() { Err(wrong_authorities("there is none in it".to_owned())) } else { Ok(roots) }
+}
+
+/// Those that the system's administrator trusts; one that cannot be read is left out, as every program does.
+fn of_this_host() -> Result<rustls::RootCertStore, WireError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let none = || WireError::Options("this host has no list of trusted authorities (package ca-certificates)".to_owned());
+    if roots.is_empty() { Err(none()) } else { Ok(roots) }
+}
+
+fn connector(roots: rustls::RootCertStore) -> Result<TlsConnector, WireError> {
     // Said here because a program may have a second provider in its tree, and rustls refuses to guess then.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?
+        .map_err(|error| wrong_authorities(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))

@@ -20,6 +20,15 @@ use crate::error::{Error, Result};
 /// Bytes of the key.
 const KEY: usize = 32;
 
+/// A value as its row has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Grows with each value.
+    pub version: i64,
+    /// Base64 of nonce and cipher text.
+    pub text: String,
+}
+
 /// See the module; cheap to clone. It has no `Debug`, so that no log line can show the key.
 #[derive(Clone)]
 pub struct Vault {
@@ -97,6 +106,17 @@ impl Vault {
         let query = "select version, sealed from secrets where reference = $1";
         let (version, sealed): (i64, String) = sqlx::query_as(query).bind(reference).fetch_one(self.db.read()).await?;
         Ok(self.unseal(reference, version, &sealed)?)
+    }
+
+    /// Nothing is under `reference` any more.
+    pub async fn remove(&self, tx: &mut Tx, reference: &str) -> Result<()> {
+        sqlx::query("delete from secrets where reference = $1").bind(reference).execute(&mut **tx).await?;
+        Ok(())
+    }
+
+    /// Opens a value that was read together with what it belongs to.
+    pub fn open_sealed(&self, reference: &str, sealed: &Sealed) -> Result<Vec<u8>> {
+        Ok(self.unseal(reference, sealed.version, &sealed.text)?)
     }
 
     fn seal(&self, reference: &str, version: i64, value: &[u8]) -> anyhow::Result<String> {

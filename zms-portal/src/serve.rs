@@ -118,7 +118,7 @@ pub async fn open(config: Config) -> anyhow::Result<App> {
     let catalogue = Catalogue::load(config.catalogue.as_deref())?;
     let engine = Engine::new(db.clone());
     let metadata = Metadata::new(db.clone(), vault.clone(), authority.clone());
-    let (hub, brokers, metrics) = (Hub::new(), Brokers::default(), Metrics::default());
+    let (hub, brokers, metrics) = (Hub::new(), Brokers::new(vault.clone()), Metrics::default());
     let app = App::new(Parts { config, db, vault, authority, metadata, brokers, metrics, engine, catalogue, stock, hub });
     services::register(&app);
     clusters::register(&app);

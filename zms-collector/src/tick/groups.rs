@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zms_core::collect::GroupFigures;
+use zms_core::collect::{GroupFigures, QuietGroup};
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::series::{KAFKA_GROUP, KAFKA_GROUP_TOPIC, Point};
 use zms_drivers::broker::{Ends, GroupState, PartitionId, Scrape, ScrapedGroup};
@@ -32,6 +32,18 @@ pub(super) fn figures(
         }
     }
     lines
+}
+
+/// Groups without a line. Both are sorted by name.
+pub(super) fn quiet(scrape: &Scrape, lines: &[GroupFigures]) -> Vec<QuietGroup> {
+    let is_quiet = |group: &&ScrapedGroup| lines.binary_search_by(|line| line.group.cmp(&group.summary.name)).is_err();
+    let quiet = |group: &ScrapedGroup| QuietGroup {
+        group: group.summary.name.clone(),
+        state: group.summary.state.as_str().to_owned(),
+        members: group.members,
+        why: group.committed.as_ref().err().map(ToString::to_string),
+    };
+    scrape.groups.iter().filter(is_quiet).map(quiet).collect()
 }
 
 fn line(

@@ -61,6 +61,7 @@ fn away(cluster: &ClusterName, at_ms: i64, error: &BrokerError) -> Outcome {
         offline: None,
         groups: None,
         rate_in: None,
+        quiet: Vec::new(),
     };
     let point = Point::new(&KAFKA_CLUSTER, &[cluster.as_str()], at_ms).with_whole("reach", Some(0));
     Outcome { cluster: figures, topics: Vec::new(), groups: Vec::new(), points: vec![point] }
@@ -80,7 +81,7 @@ fn whole(cluster: &ClusterName, at_ms: i64, scrape: Scrape, before: &mut Option<
     }
     let groups = groups::figures(cluster, &scrape, earlier.map(|before| &before.committed), seconds);
     points.extend(groups::points(cluster, &scrape, &groups, at_ms));
-    let figures = cluster_figures(cluster, &scrape, &topics);
+    let figures = cluster_figures(cluster, &scrape, &topics, &groups);
     points.push(cluster_point(&figures, &groups, at_ms));
 
     let mut now = Before { at_ms, ..Before::default() };
@@ -153,7 +154,7 @@ fn topic_point(figures: &TopicFigures, at_ms: i64) -> Point {
         .with("rate_in", figures.rate_in)
 }
 
-fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigures]) -> ClusterFigures {
+fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigures], lines: &[GroupFigures]) -> ClusterFigures {
     let reach = match scrape.silent.as_slice() {
         [] => Reach::Whole,
         silent => Reach::Partly(silent.iter().map(|(id, why)| format!("broker {id}: {why}")).collect::<Vec<_>>().join("; ")),
@@ -177,6 +178,7 @@ fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigure
         offline: Some(sum(|topic| topic.offline)),
         groups: Some(count(scrape.groups.len())),
         rate_in: (!rates.is_empty()).then(|| rates.iter().sum()),
+        quiet: groups::quiet(scrape, lines),
     }
 }
 

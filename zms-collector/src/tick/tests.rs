@@ -78,6 +78,7 @@ fn lag_is_end_minus_committed_and_what_is_not_committed_is_unknown() {
         let said = scrape(vec![topic("orders", &[Some(10), Some(10), None])], vec![group("billing", "orders", offsets)]);
         let outcome = tick(&cluster(), 1, Ok(said), &mut None);
         assert_eq!(outcome.groups.len(), lines, "{offsets:?}");
+        assert_eq!(outcome.cluster.quiet.len(), 1 - lines, "{offsets:?}: a group without a line is named all the same");
         if let Some(line) = outcome.groups.first() {
             assert_eq!((line.lag, line.lag_max, line.unknown), (lag, lag_max, unknown), "{offsets:?}");
         }

@@ -170,6 +170,7 @@ impl Stage {
             metrics: Some(Metrics { url: influx.url(), database: "zms".to_owned(), login: login("writer") }),
             hosts: vec![Watched { host: HostId::new(HOST).unwrap(), name: "h1".to_owned(), instances: Vec::new() }],
             revoked: Vec::new(),
+            adopted: Vec::new(),
             tick_s: 1,
         };
         let paper = Paper::set(orders).await;

@@ -13,7 +13,7 @@ mod snapshot;
 
 pub use figures::{FigureWish, Jolokia, Read};
 pub use frame::{Frame, Frames, HostFigures, InstanceFigures};
-pub use orders::{Login, MetadataStore, MetricStore, Orders, Placed, Watched};
+pub use orders::{Adopted, BrokerLogin, BrokerTls, Login, Mechanism, MetadataStore, MetricStore, Orders, Placed, Watched};
 pub use snapshot::{
-    Attempt, ClusterFigures, ConsumerFigures, GroupFigures, ProducerFigures, Reach, Sink, Snapshot, TopicFigures,
+    Attempt, ClusterFigures, ConsumerFigures, GroupFigures, ProducerFigures, QuietGroup, Reach, Sink, Snapshot, TopicFigures,
 };

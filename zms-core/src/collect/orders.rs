@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
+use crate::metadata::BrokerKind;
 use crate::names::{ClusterName, HostId, InstanceId, KindName, ServiceName};
+use crate::networks::Networks;
 
 /// What a collector has to do. It keeps the last ones on its disk (mode 0600) and goes on with them while the portal is away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct Orders {
     /// Serial numbers of certificates that are not good any more, hexadecimal.
     #[serde(default)]
     pub revoked: Vec<String>,
+    /// Clusters that ZMS did not install; asked beside those that stand in the metadata, whether they stand there or not.
+    #[serde(default)]
+    pub adopted: Vec<Adopted>,
     /// Time between two ticks, seconds.
     pub tick_s: u32,
 }
@@ -87,4 +92,118 @@ pub struct Placed {
     pub cluster: Option<ClusterName>,
     /// Its number within the service; for Kafka the broker's id.
     pub node_id: u32,
+}
+
+/// A cluster that ZMS did not install, and how to speak to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// What runs there.
+    pub kind: BrokerKind,
+    /// `host:port` of some brokers; of name servers, where there are such.
+    pub addresses: Vec<String>,
+    /// TLS to the brokers.
+    #[serde(default)]
+    pub tls: BrokerTls,
+    /// Who we are there.
+    #[serde(default)]
+    pub login: Option<BrokerLogin>,
+    /// Where its brokers may be.
+    #[serde(default)]
+    pub networks: Networks,
+}
+
+/// TLS to brokers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BrokerTls {
+    /// Plain text.
+    #[default]
+    Off,
+    /// With the authorities that the host trusts which dials.
+    System,
+    /// With these authorities, PEM.
+    Authority(String),
+}
+
+/// How brokers learn who we are (SASL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mechanism {
+    /// The password travels; only over TLS.
+    #[serde(rename = "plain")]
+    Plain,
+    /// SCRAM-SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
+
+    /// As forms, API, orders and the database write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::ScramSha256 => "scram-sha-256",
+            Self::ScramSha512 => "scram-sha-512",
+        }
+    }
+
+    /// As Kafka calls it.
+    pub const fn of_kafka(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+
+    /// The other way round.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mechanism| mechanism.as_str() == text)
+    }
+}
+
+/// Who we are on brokers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerLogin {
+    /// How it is said.
+    pub mechanism: Mechanism,
+    /// Name.
+    pub user: String,
+    /// Never shown.
+    pub password: String,
+}
+
+impl std::fmt::Debug for BrokerLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BrokerLogin").field("mechanism", &self.mechanism).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wire formats only grow: what a portal wrote before there were adopted clusters is still read.
+    #[test]
+    fn orders_of_an_earlier_portal_are_read_and_a_password_is_not_shown() {
+        let early = r#"{"revision":1,"environment":"dev","hosts":[],"revoked":[],"tick_s":10}"#;
+        let mut orders: Orders = serde_json::from_str(early).unwrap();
+        assert!(orders.adopted.is_empty());
+        let minimal = r#"{"cluster":"old-kafka","kind":"kafka","addresses":["10.0.0.1:9092"]}"#;
+        let mut adopted: Adopted = serde_json::from_str(minimal).unwrap();
+        assert_eq!((&adopted.tls, &adopted.networks), (&BrokerTls::Off, &Networks::default()));
+        let (mechanism, user) = (Mechanism::ScramSha512, "zms".to_owned());
+        adopted.login = Some(BrokerLogin { mechanism, user, password: "secret word".to_owned() });
+        orders.adopted.push(adopted);
+        assert!(!format!("{orders:?}").contains("secret word"));
+        let back: Orders = serde_json::from_str(&serde_json::to_string(&orders).unwrap()).unwrap();
+        assert_eq!(back, orders);
+    }
 }

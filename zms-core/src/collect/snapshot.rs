@@ -80,6 +80,24 @@ pub struct ClusterFigures {
     pub groups: Option<u32>,
     /// Messages a second into all of its topics.
     pub rate_in: Option<f64>,
+    /// Groups without a line of figures: they committed nothing on a topic that is there, or their commits are not known.
+    #[serde(default)]
+    pub quiet: Vec<QuietGroup>,
+}
+
+/// A group without figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuietGroup {
+    /// Its name there.
+    pub group: PhysicalName,
+    /// As the broker calls it: stable, empty …
+    pub state: String,
+    /// Its members.
+    #[serde(default)]
+    pub members: Option<u32>,
+    /// Why its commits are not known; absent where there are none.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 /// A topic.

@@ -46,6 +46,8 @@ impl KafkaAdmin {
         });
         let options = Options {
             authority_pem: endpoint.authority_pem.clone(),
+            system_roots: endpoint.system_roots,
+            networks: endpoint.networks.clone(),
             sasl,
             client_id: endpoint.client_id.clone(),
             // One silent broker must leave time to ask another within the deadline of the whole call.

@@ -18,11 +18,12 @@ pub(super) fn config(endpoint: &Endpoint) -> ClientConfig {
     config.set("reconnect.backoff.max.ms", "5000");
     // A broker that is left alone closes its connection after ten minutes; that is no event.
     config.set("log.connection.close", "false");
-    let security = match (&endpoint.authority_pem, &endpoint.credentials) {
-        (None, None) => "plaintext",
-        (None, Some(_)) => "sasl_plaintext",
-        (Some(_), None) => "ssl",
-        (Some(_), Some(_)) => "sasl_ssl",
+    let tls = endpoint.authority_pem.is_some() || endpoint.system_roots;
+    let security = match (tls, &endpoint.credentials) {
+        (false, None) => "plaintext",
+        (false, Some(_)) => "sasl_plaintext",
+        (true, None) => "ssl",
+        (true, Some(_)) => "sasl_ssl",
     };
     config.set("security.protocol", security);
     if let Some(pem) = &endpoint.authority_pem {

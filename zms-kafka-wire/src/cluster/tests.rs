@@ -1,6 +1,7 @@
 //! What a cluster does when its brokers are away.
 
 mod fake_broker;
+mod networks;
 mod scrape;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

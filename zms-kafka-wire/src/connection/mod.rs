@@ -1,7 +1,8 @@
 //! One broker: [`Connection`].
 //!
-//! `pipe` moves frames, `handshake` and `scram` open a connection, this file joins them to calls.
+//! `dial` finds the way, `pipe` moves frames, `handshake` and `scram` open a connection, this file joins them to calls.
 
+mod dial;
 mod handshake;
 mod pipe;
 mod scram;
@@ -15,11 +16,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes, VersionRange};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::WireError;
 use crate::options::{Options, Setup, split};
+pub use dial::Resolver;
 pub(crate) use pipe::Counters;
 use pipe::Pipe;
 pub use pipe::Traffic;
@@ -65,7 +66,7 @@ impl Connection {
     async fn try_open(address: &str, setup: &Setup) -> Result<Self, WireError> {
         let failed = |why: String| WireError::Connect { address: address.to_owned(), why };
         let (host, port) = split(address)?;
-        let tcp = TcpStream::connect((host, port)).await.map_err(|error| failed(error.to_string()))?;
+        let tcp = dial::dial(address, (host, port), &setup.options).await?;
         tcp.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
         let mut connection = match &setup.tls {
             None => Self::over(address, tcp, setup),
@@ -170,9 +171,23 @@ impl Connection {
 
 /// A certificate that is not accepted is something to repair; a peer that hangs up may be a broker that restarts.
 fn tls_error(address: &str, error: &std::io::Error) -> WireError {
-    let (address, why) = (address.to_owned(), format!("TLS: {error}"));
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) => WireError::Denied { address, why },
-        _ => WireError::Connect { address, why },
+    use rustls::{CertificateError as Wrong, Error as Tls};
+    let address = address.to_owned();
+    let denied = |why: String| WireError::Denied { address: address.clone(), why: format!("TLS: {why}") };
+    let connect = |why: String| WireError::Connect { address: address.clone(), why: format!("TLS: {why}") };
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
+        Some(Tls::InvalidCertificate(Wrong::NotValidForName | Wrong::NotValidForNameContext { .. })) => {
+            denied(format!("the certificate is for other names than the one that was dialled: {error}"))
+        }
+        Some(Tls::InvalidCertificate(Wrong::UnknownIssuer)) => {
+            denied(format!("none of the trusted authorities made the certificate: {error}"))
+        }
+        Some(Tls::InvalidCertificate(_) | Tls::AlertReceived(_)) => denied(error.to_string()),
+        Some(Tls::InvalidMessage(_)) => denied(format!("this port answers something else than TLS: {error}")),
+        // So does a plain listener of Kafka, which takes the first bytes of TLS for a length.
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            connect(format!("hung up during the handshake, as a port without TLS does: {error}"))
+        }
+        _ => connect(error.to_string()),
     }
 }

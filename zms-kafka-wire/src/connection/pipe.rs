@@ -181,6 +181,8 @@ async fn read_frame(mut reader: impl AsyncRead + Unpin, max_frame: usize) -> Res
     let length = reader.read_i32().await.map_err(lost)?;
     let length = match usize::try_from(length) {
         Ok(length) if (4..=max_frame).contains(&length) => length,
+        // An alert of TLS, read as a length.
+        Ok(0x1503_0000..=0x1503_ffff) => return Err(Failure::Garbled("this port speaks TLS".to_owned())),
         _ => return Err(Failure::Garbled(format!("an answer of {length} bytes; 4 to {max_frame} are accepted"))),
     };
     // Grows with what really comes: a length alone costs no memory.

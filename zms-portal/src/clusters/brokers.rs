@@ -1,59 +1,118 @@
-//! Connections to clusters for administration: one a cluster, opened when it is first needed.
+//! Connections to clusters for administration and for looks: one of each a cluster, opened when it is first needed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use zms_drivers::broker::{BrokerError, ClusterAdmin};
+use zms_core::metadata::BrokerKind;
+use zms_drivers::broker::{BrokerError, ClusterAdmin, Scraper};
 use zms_drivers::open::{self, Endpoint};
 
-use super::Cluster;
+use super::{Cluster, Way, way};
+use crate::secrets::Vault;
 
 /// Deadline of one call.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// See the module; cheap to clone.
-#[derive(Clone, Default)]
-pub struct Brokers(Arc<Mutex<BTreeMap<String, Opened>>>);
+#[derive(Clone)]
+pub struct Brokers {
+    vault: Vault,
+    opened: Arc<Mutex<BTreeMap<String, Opened>>>,
+    /// Address → the cluster that a test puts there.
+    #[cfg(test)]
+    fakes: Arc<Mutex<BTreeMap<String, Arc<zms_drivers::broker::fake::FakeCluster>>>>,
+}
 
 struct Opened {
-    /// How it was reached; other addresses mean another connection.
+    /// How it was reached; another way means another connection.
     addresses: Vec<String>,
+    way: Way,
     admin: Arc<dyn ClusterAdmin>,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Brokers {
+    /// Passwords come from `vault`.
+    pub fn new(vault: Vault) -> Self {
+        Self {
+            vault,
+            opened: Arc::default(),
+            #[cfg(test)]
+            fakes: Arc::default(),
+        }
+    }
+
     /// What can be done with a cluster. Nothing is dialled here, so nobody waits for a cluster that is away.
     pub fn admin(&self, cluster: &Cluster) -> Result<Arc<dyn ClusterAdmin>, BrokerError> {
-        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        #[cfg(test)]
-        if let Some(known) = opened.get("") {
+        let same = |known: &&Opened| known.addresses == cluster.addresses && known.way == cluster.way;
+        if let Some(known) = lock(&self.opened).get(&cluster.id).filter(same) {
             return Ok(known.admin.clone());
         }
-        if let Some(known) = opened.get(&cluster.id).filter(|known| known.addresses == cluster.addresses) {
-            return Ok(known.admin.clone());
-        }
-        let endpoint = Endpoint {
-            client_id: "zms-portal".to_owned(),
-            deadline: DEADLINE,
-            ..Endpoint::plain(cluster.name.as_str(), cluster.addresses.clone())
-        };
-        let admin = open::admin(cluster.broker, &endpoint)?;
-        opened.insert(cluster.id.clone(), Opened { addresses: cluster.addresses.clone(), admin: admin.clone() });
+        let admin = self.admin_at(cluster.broker, &self.endpoint(cluster)?)?;
+        let opened = Opened { addresses: cluster.addresses.clone(), way: cluster.way.clone(), admin: admin.clone() };
+        lock(&self.opened).insert(cluster.id.clone(), opened);
         Ok(admin)
     }
 
-    /// One instead of every cluster's own, also of those that are made later.
-    #[cfg(test)]
-    pub fn with_every(&self, admin: Arc<dyn ClusterAdmin>) {
-        let opened = Opened { addresses: Vec::new(), admin };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(String::new(), opened);
+    /// One that reads everything at once; the caller keeps it.
+    pub(super) fn scraper(&self, cluster: &Cluster) -> Result<Box<dyn Scraper>, BrokerError> {
+        let endpoint = self.endpoint(cluster)?;
+        #[cfg(test)]
+        if let Some(fake) = self.fake(&endpoint) {
+            return Ok(fake.scraper());
+        }
+        open::scraper(cluster.broker, &endpoint)
+    }
+
+    /// An endpoint that belongs to no cluster yet.
+    pub(super) fn admin_at(&self, kind: BrokerKind, endpoint: &Endpoint) -> Result<Arc<dyn ClusterAdmin>, BrokerError> {
+        #[cfg(test)]
+        if let Some(fake) = self.fake(endpoint) {
+            return Ok(fake);
+        }
+        open::admin(kind, endpoint)
+    }
+
+    /// The connection of a cluster that is not there any more.
+    pub(super) fn forget(&self, cluster_id: &str) {
+        lock(&self.opened).remove(cluster_id);
+    }
+
+    fn endpoint(&self, cluster: &Cluster) -> Result<Endpoint, BrokerError> {
+        let endpoint = way::endpoint(&self.vault, cluster).map_err(|error| BrokerError::Refused {
+            what: format!("cluster {}", cluster.name),
+            why: format!("its password cannot be opened: {error:?}"),
+        })?;
+        Ok(Endpoint { client_id: "zms-portal".to_owned(), deadline: DEADLINE, ..endpoint })
     }
 
     /// Another one instead of a cluster's own.
     #[cfg(test)]
-    pub fn with(&self, cluster: &Cluster, admin: Arc<dyn ClusterAdmin>) {
-        let opened = Opened { addresses: cluster.addresses.clone(), admin };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(cluster.id.clone(), opened);
+    pub fn with(&self, cluster: &Cluster, admin: Arc<zms_drivers::broker::fake::FakeCluster>) {
+        for address in &cluster.addresses {
+            self.fake_at(address, &admin);
+        }
+    }
+
+    /// One instead of every cluster's own, also of those that are made later.
+    #[cfg(test)]
+    pub fn with_every(&self, cluster: &Arc<zms_drivers::broker::fake::FakeCluster>) {
+        self.fake_at("", cluster);
+    }
+
+    /// A cluster in memory behind an address.
+    #[cfg(test)]
+    pub fn fake_at(&self, address: &str, cluster: &Arc<zms_drivers::broker::fake::FakeCluster>) {
+        lock(&self.fakes).insert(address.to_owned(), cluster.clone());
+    }
+
+    #[cfg(test)]
+    fn fake(&self, endpoint: &Endpoint) -> Option<Arc<zms_drivers::broker::fake::FakeCluster>> {
+        let fakes = lock(&self.fakes);
+        endpoint.addresses.iter().find_map(|address| fakes.get(address)).or_else(|| fakes.get("")).cloned()
     }
 }

@@ -1,17 +1,22 @@
 //! Clusters: services of brokers, seen as places for topics.
 //!
-//! 1. This file: what a cluster is. 2. `flow`, `perform`: from a service whose brokers run to a node that applications find, and the
+//! 1. This file: what a cluster is; `way`: how it is spoken to; `adopt`: one that ZMS did not install; `tried`: whether it answers.
+//! 2. `flow`, `perform`: from a service whose brokers run to a node that applications find, and the
 //!    environment's topics of statistics. 3. [`Brokers`]: connections for administration. 4. `web` pages, `api` REST, `store` SQL.
 
+mod adopt;
 mod api;
 mod brokers;
 pub mod flow;
+mod let_go;
 mod perform;
 mod store;
 #[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
+mod tried;
+mod way;
 mod web;
 
 use std::sync::Arc;
@@ -20,8 +25,12 @@ use serde::Serialize;
 use zms_core::metadata::BrokerKind;
 use zms_core::names::ClusterName;
 
+pub use adopt::{ClusterChange, NewCluster, adopt, adopt_in, change, publish};
 pub use api::api;
 pub use brokers::Brokers;
+pub use let_go::let_go;
+pub use tried::{Tried, try_out};
+pub use way::{Way, adopted};
 pub use web::pages;
 
 use crate::app::{App, new_id};
@@ -47,11 +56,21 @@ pub struct Cluster {
     pub addresses: Vec<String>,
     /// Of its node as we last wrote it; 0: applications do not find it yet.
     pub epoch: u64,
+    /// How its brokers are spoken to.
+    pub way: Way,
+}
+
+impl Cluster {
+    /// ZMS did not install it.
+    pub const fn is_adopted(&self) -> bool {
+        self.service_id.is_none()
+    }
 }
 
 /// Makes the state machine of this slice known to the engine.
 pub fn register(app: &App) {
     app.engine.register::<flow::Publish>(Arc::new(perform::Performer(app.clone())));
+    app.engine.register::<let_go::LetGo>(Arc::new(let_go::Performer(app.clone())));
 }
 
 /// Clusters of an environment, by name.
@@ -98,6 +117,7 @@ pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_
         service_id: Some(service.id.to_owned()),
         addresses: service.addresses.clone(),
         epoch: 0,
+        way: Way::default(),
     };
     store::insert(tx, &cluster, now_ms).await?;
     let next = flow::begin(&cluster.id, cluster.name.as_str(), service.addresses.len());

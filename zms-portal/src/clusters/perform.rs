@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use zms_core::metadata::{ConsumeFrom, Order};
+use zms_core::collect::BrokerTls;
+use zms_core::metadata::{ConsumeFrom, Order, Security};
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{BrokerError, TopicWish};
 
@@ -17,11 +18,12 @@ use crate::metadata::Wanted;
 /// A cluster that is not ready is looked at again after this, milliseconds.
 const LOOK_AGAIN_MS: i64 = 2000;
 /// Topics of statistics: of the first ZMS's clients, and of ours. A day of them is enough, whoever reads them is seconds behind.
-const STATISTICS: [&str; 3] = ["statistic_topic_producerinfo", "statistic_topic_consumerinfo", zms_core::statistics::TOPIC];
+pub(super) const STATISTICS: [&str; 3] =
+    ["statistic_topic_producerinfo", "statistic_topic_consumerinfo", zms_core::statistics::TOPIC];
 /// Partitions of each.
 const PARTITIONS: i32 = 3;
 /// The collectors' group on our own.
-const GROUP: &str = "zms_collector";
+pub(super) const GROUP: &str = "zms_collector";
 
 /// See the module.
 pub(super) struct Performer(pub App);
@@ -63,7 +65,11 @@ impl Performer {
     async fn ensure_node(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let environment = environment_of(&self.0.db, cluster).await?;
         let boot_addr = cluster.addresses.join(",");
-        let wanted = Wanted::Cluster { name: cluster.name.clone(), broker: cluster.broker, boot_addr };
+        let security = cluster.is_adopted().then(|| Security {
+            tls: cluster.way.tls != BrokerTls::Off,
+            sasl: cluster.way.login.as_ref().map(|(mechanism, _)| mechanism.of_kafka().to_owned()),
+        });
+        let wanted = Wanted::Cluster { name: cluster.name.clone(), broker: cluster.broker, boot_addr, security };
         let known = Order { term: 0, epoch: cluster.epoch };
         let order = self.0.metadata.publish(&environment, &wanted, known).await?;
         let mut tx = self.0.db.begin().await?;
@@ -75,11 +81,16 @@ impl Performer {
     /// In the environment's first cluster only: applications find them by name, wherever they are.
     async fn ensure_statistics(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let clusters = super::list(&self.0.db, &cluster.environment_id).await?;
-        // Ids are ULIDs: the smallest is the oldest.
-        if clusters.iter().map(|cluster| &cluster.id).min() != Some(&cluster.id) {
+        let environment = environment_of(&self.0.db, cluster).await?;
+        let home = super::let_go::statistics_home(&self.0, &environment).await?;
+        if home.is_some_and(|home| home != cluster.name.as_str() && clusters.iter().any(|known| known.name.as_str() == home)) {
             return Ok(Command::Prepared);
         }
-        let environment = environment_of(&self.0.db, cluster).await?;
+        // Of several that begin at once: the oldest (ids are ULIDs). An adopted one counts from when applications find it.
+        let counts = |known: &&Cluster| !known.is_adopted() || known.epoch > 0;
+        if clusters.iter().filter(counts).map(|known| &known.id).min() != Some(&cluster.id) {
+            return Ok(Command::Prepared);
+        }
         let admin = self.0.brokers.admin(cluster)?;
         let brokers = admin.describe().await?.brokers.len();
         let name = |text: &str| PhysicalName::new(text).expect("our own names are names");

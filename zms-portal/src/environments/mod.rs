@@ -1,11 +1,12 @@
 //! Environments: where hosts and services belong, and the first part of every path.
 //!
 //! 1. This file: what an environment is, [`create`] and [`change`]; `actor`: who does it.
-//! 2. `overview`: what one looks like now, and what a person should do next.
+//! 2. [`networks`](networks()): where its brokers may be. `overview`: what one looks like now, and what a person should do next.
 //! 3. `web` pages, `api` REST, `store` SQL.
 
 mod actor;
 mod api;
+mod networks;
 mod overview;
 mod store;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use serde_json::json;
 
 pub use actor::Actor;
 pub use api::api;
+pub use networks::{networks, read_networks, set_networks};
 pub use web::pages;
 
 use crate::access::Role;

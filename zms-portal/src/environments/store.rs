@@ -59,3 +59,13 @@ pub(super) async fn update(tx: &mut Tx, environment: &Environment) -> sqlx::Resu
         .await
         .map(drop)
 }
+
+pub(super) async fn networks(db: &Db, id: &str) -> Result<String> {
+    let sql = "select networks from environments where id = $1";
+    Ok(sqlx::query(sql).bind(id).fetch_one(db.read()).await?.try_get("networks")?)
+}
+
+pub(super) async fn set_networks(tx: &mut Tx, id: &str, networks: &str) -> Result<()> {
+    sqlx::query("update environments set networks = $1 where id = $2").bind(networks).bind(id).execute(&mut **tx).await?;
+    Ok(())
+}

@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::Mutex;
 use zms_core::host::{InstanceSpec, Port};
-use zms_core::metadata::{BrokerKind, ConsumeFrom, Order};
+use zms_core::metadata::{BrokerKind, ConsumeFrom, Order, Security};
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_drivers::meta::zookeeper::{Identities, Identity, Options, Tls, ZooKeeper, digest};
 use zms_drivers::meta::{MetaError, MetaStore};
@@ -70,7 +70,13 @@ pub struct Way {
 #[expect(missing_docs, reason = "the fields are those of the nodes in zms_core::metadata")]
 pub enum Wanted {
     /// A cluster's node.
-    Cluster { name: ClusterName, broker: BrokerKind, boot_addr: String },
+    Cluster {
+        name: ClusterName,
+        broker: BrokerKind,
+        boot_addr: String,
+        /// How applications must speak; `None` leaves what stands there.
+        security: Option<Security>,
+    },
     /// A topic's node.
     Topic { name: PhysicalName, cluster: ClusterName },
     /// A group's node.

@@ -51,14 +51,19 @@ fn decide(wanted: &Wanted, before: Option<&Node>, known: Order) -> Result<Writte
             None => Written::Nothing(known),
             Some(_) => Written::Change { data: None, order: known },
         },
-        Wanted::Cluster { broker, boot_addr, .. } => {
+        Wanted::Cluster { broker, boot_addr, security, .. } => {
             let old = before.map(|node| ClusterNode::parse(&node.data)).transpose()?;
-            if let Some(old) = old.as_ref().filter(|old| old.broker == *broker && old.boot_addr == *boot_addr) {
+            if let Some(old) = old.as_ref().filter(|old| {
+                old.broker == *broker && old.boot_addr == *boot_addr && security.as_ref().is_none_or(|s| *s == old.security)
+            }) {
                 return Ok(Written::Nothing(Order { epoch: old.epoch, ..known }));
             }
             let epoch = known.epoch.max(old.as_ref().map_or(0, |old| old.epoch)) + 1;
             let mut node = old.unwrap_or_else(|| ClusterNode::new(*broker, boot_addr, boot_addr));
             (node.broker, node.boot_addr, node.server_ips, node.epoch) = (*broker, boot_addr.clone(), boot_addr.clone(), epoch);
+            if let Some(security) = security {
+                node.security = security.clone();
+            }
             Written::Change { data: Some(node.to_bytes()), order: Order { epoch, ..known } }
         }
         Wanted::Topic { cluster, .. } => {

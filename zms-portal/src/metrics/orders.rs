@@ -67,8 +67,20 @@ pub(super) async fn of(app: &App, environment: &Environment, now_ms: i64) -> Res
             watched.push(Watched { host: id, instances: placed.remove(&host.id).unwrap_or_default(), name: host.name });
         }
     }
-    let orders =
-        Orders { revision: 0, environment: environment.name.clone(), metadata, metrics, hosts: watched, revoked, tick_s: TICK_S };
+    let mut adopted = Vec::new();
+    for cluster in clusters::list(&app.db, &environment.id).await?.iter().filter(|cluster| cluster.is_adopted()) {
+        adopted.push(clusters::adopted(&app.vault, cluster)?);
+    }
+    let orders = Orders {
+        revision: 0,
+        environment: environment.name.clone(),
+        metadata,
+        metrics,
+        hosts: watched,
+        revoked,
+        adopted,
+        tick_s: TICK_S,
+    };
     Ok(app.metrics.orders.stamp(&environment.id, orders, now_ms))
 }
 
@@ -85,6 +97,7 @@ mod tests {
             metrics: None,
             hosts: Vec::new(),
             revoked: Vec::new(),
+            adopted: Vec::new(),
             tick_s,
         };
         let revisions = Revisions::default();

@@ -64,7 +64,9 @@ impl Snapshots {
         let mut all = self.lock();
         let known = all.entry(environment_id.to_owned()).or_default();
         if let Some(last) = &known.last {
-            if last.snapshot.fence > snapshot.fence {
+            // Where there is no store there is no lease: 0 is believed when the last holder of one is silent.
+            let without_lease = snapshot.fence == 0 && last.is_silent(now_ms);
+            if last.snapshot.fence > snapshot.fence && !without_lease {
                 return Err(last.snapshot.fence);
             }
             if last.is_silent(now_ms) {
@@ -113,6 +115,8 @@ mod tests {
         assert_eq!(snapshots.tell("other", snapshot(1), 1), Ok(()));
         assert_eq!(snapshots.tell("e", snapshot(2), 1), Ok(()));
         assert_eq!(snapshots.tell("e", snapshot(3), 1), Ok(()));
+        assert_eq!(snapshots.tell("e", snapshot(0), 2), Err(3), "a store was taken away a moment ago");
+        assert_eq!(snapshots.tell("e", snapshot(0), 2 + SILENT_MS), Ok(()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::wish::Wish;
 use super::{memory, place, resource, target};
 use crate::access::Role;
 use crate::app::{App, new_id};
+use crate::clusters;
 use crate::db::is_taken;
 use crate::engine::NewFlow;
 use crate::environments::{Actor, Environment};
@@ -33,7 +34,9 @@ pub(super) async fn decide(
     now_ms: i64,
 ) -> Result<Result<Decided, Vec<Problem>>> {
     let hosts = hosts::list(&app.db, &environment.id).await?;
-    let taken: Vec<String> = store::services(app.db.read(), &environment.id).await?.into_iter().map(|row| row.name).collect();
+    let mut taken: Vec<String> = store::services(app.db.read(), &environment.id).await?.into_iter().map(|row| row.name).collect();
+    // A service of brokers is a cluster of the same name.
+    taken.extend(clusters::list(&app.db, &environment.id).await?.into_iter().map(|cluster| cluster.name.to_string()));
     let known = Known { catalogue: &app.catalogue, stock: &app.stock, hosts: &hosts, taken: &taken, now_ms };
     Ok(decide::decide(&known, wish))
 }

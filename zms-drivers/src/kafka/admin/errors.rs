@@ -19,6 +19,7 @@ impl KafkaAdmin {
             WireError::Unsupported { call, .. } => {
                 BrokerError::Unsupported { cluster, what: format!("{call} for {what}: {why}") }
             }
+            WireError::Outside { .. } => BrokerError::Refused { what: format!("cluster {cluster}, {what}"), why },
             WireError::Options(_) => BrokerError::Refused { what, why },
             WireError::Answer { code, .. } => self.classify_code(what, code, why),
         }

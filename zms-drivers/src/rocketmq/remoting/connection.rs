@@ -1,13 +1,14 @@
 //! One connection: many requests under way, each waits for the answer with its number.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -83,6 +84,18 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Those of the addresses at which a server may be.
+fn allowed(address: &str, found: Vec<SocketAddr>, setup: &Setup) -> Result<Vec<SocketAddr>, RemotingError> {
+    let Some(networks) = &setup.options.networks else { return Ok(found) };
+    let (inside, outside): (Vec<_>, Vec<_>) = found.into_iter().partition(|at| networks.contain(at.ip()));
+    if inside.is_empty() && !outside.is_empty() {
+        let found: Vec<String> = outside.iter().map(|at| at.ip().to_string()).collect();
+        let (address, found, networks) = (address.to_owned(), found.join(", "), networks.to_string());
+        return Err(RemotingError::Outside { address, found, networks });
+    }
+    Ok(inside)
+}
+
 impl Connection {
     /// Opens one within the deadline.
     pub async fn open(address: &str, setup: &Arc<Setup>) -> Result<Self, RemotingError> {
@@ -95,7 +108,9 @@ impl Connection {
     async fn connect(address: &str, setup: &Arc<Setup>) -> Result<Self, RemotingError> {
         let failed = |error: std::io::Error| RemotingError::Connect { address: address.to_owned(), why: error.to_string() };
         let (host, port) = split(address)?;
-        let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
+        // Dials exactly what was judged: a second look-up could give another answer.
+        let found: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(failed)?.collect();
+        let stream = TcpStream::connect(&allowed(address, found, setup)?[..]).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         let Some(tls) = &setup.tls else { return Ok(Self::over(stream, address, setup)) };
         let stream = tls.connect(server_name(host)?, stream).await.map_err(|error| {

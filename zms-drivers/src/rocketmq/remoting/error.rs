@@ -16,6 +16,16 @@ pub enum RemotingError {
         /// What the system or TLS said.
         why: String,
     },
+    /// A server where none may be; nothing was dialled.
+    #[error("{address}: {found}: outside the networks in which brokers may be ({networks})")]
+    Outside {
+        /// `host:port` as it was told.
+        address: String,
+        /// What the name leads to.
+        found: String,
+        /// Where servers may be.
+        networks: String,
+    },
     /// The connection ended before the answer: whether it was done is open.
     #[error("{address}: request {code}: connection lost: {why}")]
     Lost {
@@ -121,6 +131,7 @@ pub fn classify(cluster: &str, what: &str, error: RemotingError) -> BrokerError 
         RemotingError::Silent { deadline, .. } => BrokerError::Timeout { cluster, what: why, seconds: deadline.as_secs() },
         RemotingError::Denied { .. } => BrokerError::Denied { cluster, what: asked, why },
         RemotingError::Garbled { .. } => BrokerError::Garbled { cluster, what: asked, why },
+        RemotingError::Outside { .. } => BrokerError::Refused { what: asked, why },
         RemotingError::Options(why) => BrokerError::Refused { what: asked, why },
         RemotingError::Answer { answer, remark, .. } => match answer {
             // Brokers before 5.0 have no code for what the ACL refuses.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use zms_core::networks::Networks;
 
 pub use error::{RemotingError, answers, classify};
 pub use frame::{Frame, LARGEST_FRAME, decode, encode};
@@ -33,6 +34,10 @@ pub const SUCCESS: i32 = 0;
 pub struct Options {
     /// TLS: certificates (PEM) of the authorities that are trusted. `None`: plain text.
     pub authority_pem: Option<String>,
+    /// TLS with the authorities that the system trusts, where `authority_pem` names none.
+    pub system_roots: bool,
+    /// Where servers may be, also those that name servers tell of. `None`: anywhere.
+    pub networks: Option<Networks>,
     /// Signs each request: `user` is the access key, `password` the secret key. Their mechanism is not looked at: there is but one.
     pub credentials: Option<Credentials>,
     /// To open a connection: TCP and TLS together.
@@ -52,6 +57,8 @@ impl Options {
     pub fn of(endpoint: &Endpoint) -> Self {
         Self {
             authority_pem: endpoint.authority_pem.clone(),
+            system_roots: endpoint.system_roots,
+            networks: endpoint.networks.clone(),
             credentials: endpoint.credentials.clone(),
             connect_deadline: endpoint.deadline / 3,
             call_deadline: endpoint.deadline / 2,

@@ -71,7 +71,10 @@ impl Remoting {
     /// # Errors
     /// [`RemotingError::Options`] if the certificates cannot be right.
     pub fn new(options: Options, handler: Option<Arc<dyn Handler>>) -> Result<Self, RemotingError> {
-        let tls = options.authority_pem.as_deref().map(connector).transpose()?;
+        let tls = match &options.authority_pem {
+            None if !options.system_roots => None,
+            pem => Some(connector(pem.as_deref())?),
+        };
         let signer = options.credentials.as_ref().map(Signer::new);
         let setup = Setup { options, tls, handler, traffic: Counters::default() };
         Ok(Self { setup: Arc::new(setup), signer, slots: Mutex::default() })
@@ -190,5 +193,36 @@ impl Remoting {
 
     fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<String, Slot>> {
         self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::open::Endpoint;
+    use crate::rocketmq::remoting::RequestCode;
+
+    #[tokio::test]
+    async fn a_server_outside_the_networks_is_not_dialled() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        let said = async |networks: &str| {
+            let endpoint = Endpoint { networks: Some(networks.parse().unwrap()), ..Endpoint::plain("main", [address.clone()]) };
+            let remoting = Remoting::new(Options::of(&endpoint), None).unwrap();
+            remoting
+                .call(&address, Request::new(RequestCode::GetBrokerClusterInfo), Duration::from_millis(200))
+                .await
+                .unwrap_err()
+        };
+        let outside = said("10.0.0.0/8").await;
+        assert!(matches!(outside, RemotingError::Outside { .. }), "{outside}");
+        assert!(outside.to_string().contains("10.0.0.0/8") && outside.to_string().contains("127.0.0.1"), "{outside}");
+        // The control: this one was dialled, and nobody answers.
+        let inside = said("127.0.0.0/8").await;
+        assert!(matches!(inside, RemotingError::Silent { .. }), "{inside}");
+        tokio::time::timeout(Duration::from_secs(5), server.accept()).await.unwrap().unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), server.accept()).await.is_err(), "and only this one");
     }
 }

@@ -8,16 +8,21 @@ use tokio_rustls::TlsConnector;
 
 use super::RemotingError;
 
-/// Trusts these authorities and no others.
-pub(super) fn connector(pem: &str) -> Result<TlsConnector, RemotingError> {
+/// Trusts these authorities and no others; `None`: those that the system trusts.
+pub(super) fn connector(pem: Option<&str>) -> Result<TlsConnector, RemotingError> {
     let wrong = |why: String| RemotingError::Options(format!("certificates of trusted authorities (PEM): {why}"));
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    match pem {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+            }
+        }
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     if roots.is_empty() {
-        return Err(wrong("there is none in it".to_owned()));
+        return Err(wrong("there is none".to_owned()));
     }
     // Said here because a program may have a second provider in its tree, and rustls refuses to guess then.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -55,6 +60,6 @@ mod tests {
         for wrong in ["", "a", ":1", "a:", "a:0", "a:70000"] {
             assert!(split(wrong).is_err(), "{wrong}");
         }
-        assert!(connector("nothing").is_err());
+        assert!(connector(Some("nothing")).is_err());
     }
 }

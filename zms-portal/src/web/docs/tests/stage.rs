@@ -45,7 +45,7 @@ impl Outside {
     /// An agent for each host, one cluster, a ZooKeeper, an InfluxDB with some points, and what a collector told.
     pub async fn of(app: &App) -> Self {
         let brokers = FakeCluster::new("kafka", 3);
-        app.brokers.with_every(brokers.clone());
+        app.brokers.with_every(&brokers);
         let (level, levels) = watch::channel(Level::Pass);
         let mut ends = Vec::new();
         if let Ok(environment) = environments::find_by_name(&app.db, "dev").await {
