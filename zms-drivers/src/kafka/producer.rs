@@ -76,11 +76,9 @@ impl KafkaProducer {
 impl Producer for KafkaProducer {
     async fn send(&self, message: Outgoing) -> Result<Placed, BrokerError> {
         let client = self.client()?;
-        for (asked, cannot) in [(message.tag.is_some(), "a tag"), (message.delay.is_some(), "a delay")] {
-            if asked {
-                let what = format!("send to topic {} with {cannot}: Kafka has none", message.topic);
-                return Err(BrokerError::Unsupported { cluster: self.ear.cluster.to_string(), what });
-            }
+        if message.delay.is_some() {
+            let what = format!("send to topic {} with a delay: Kafka has none", message.topic);
+            return Err(BrokerError::Unsupported { cluster: self.ear.cluster.to_string(), what });
         }
         let mut record = FutureRecord::<[u8], [u8]>::to(message.topic.as_str());
         if let Some(value) = &message.value {
@@ -88,10 +86,6 @@ impl Producer for KafkaProducer {
         }
         if let Some(key) = &message.key {
             record = record.key(key);
-        }
-        if message.delay.is_some() {
-            let what = "hold a message back until later".to_owned();
-            return Err(BrokerError::Unsupported { cluster: self.ear.cluster.to_string(), what });
         }
         if !message.headers.is_empty() || message.tag.is_some() {
             let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + 1);
