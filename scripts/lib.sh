@@ -23,3 +23,10 @@ jdk_17() {
     done
     return 1
 }
+
+# Is there a Go that knows `tool` lines in a go.mod (1.24)?
+go_is_new() {
+    local said
+    said=$(go env GOVERSION 2>/dev/null) || return
+    [[ $said =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 24))
+}

@@ -17,7 +17,7 @@ const QUESTIONS: usize = 8;
 
 /// Dials, asks, reads and judges, all of it within `deadline`. At most [`REPLY_LIMIT`] bytes of an answer are read.
 pub async fn probe(probe: &Probe, deadline: Duration) -> Health {
-    let mut conversation = Conversation { probe, received: Vec::new(), stage: Stage::Connecting };
+    let mut conversation = Conversation { probe, deadline, received: Vec::new(), stage: Stage::Connecting };
     let verdict = match tokio::time::timeout(deadline, conversation.hold()).await {
         Ok(verdict) => verdict,
         Err(_) => Err(conversation.took_too_long(deadline)),
@@ -41,6 +41,7 @@ enum Stage {
 
 struct Conversation<'a> {
     probe: &'a Probe,
+    deadline: Duration,
     received: Vec<u8>,
     stage: Stage,
 }
@@ -62,9 +63,34 @@ impl Conversation<'_> {
                         stream = self.connect().await?;
                     }
                 }
+                Heard::AskAnother { request, at } => return self.ask_one_of(&request, &at, question + 1).await,
             }
         }
         Err(format!("the answers led to more than {QUESTIONS} questions"))
+    }
+
+    /// Asks these servers in turn; the first that answers decides. One that is silent gets its share of the time only.
+    async fn ask_one_of(&mut self, request: &[u8], at: &[String], question: usize) -> Result<(), String> {
+        let share = self.deadline.div_f64(at.len() as f64 + 1.0);
+        let mut silent = Vec::new();
+        for address in at {
+            self.stage = Stage::Connecting;
+            self.received.clear();
+            let asked = tokio::time::timeout(share, async {
+                let mut stream = TcpStream::connect(address).await.map_err(|error| Failed("connect", error).to_string())?;
+                stream.write_all(request).await.map_err(|error| Failed("send the question", error).to_string())?;
+                self.stage = Stage::Listening;
+                Ok(self.listen(&mut stream, question).await)
+            });
+            match asked.await.unwrap_or_else(|_| Err(format!("no answer within {}", Time(share)))) {
+                Ok(Ok(Heard::Healthy)) => return Ok(()),
+                Ok(Ok(Heard::Ask { .. } | Heard::AskAnother { .. })) => return Err(format!("{address} led to more questions")),
+                Ok(Err(why)) if self.received.is_empty() => silent.push(format!("{address}: {why}")),
+                Ok(Err(why)) => return Err(format!("{why} (said by {address})")),
+                Err(why) => silent.push(format!("{address}: {why}")),
+            }
+        }
+        Err(format!("none of those that know it answers: {}", silent.join("; ")))
     }
 
     async fn connect(&mut self) -> Result<TcpStream, String> {
@@ -88,6 +114,7 @@ impl Conversation<'_> {
             match self.probe.check(question, &self.received, end) {
                 Verdict::Healthy => return Ok(Heard::Healthy),
                 Verdict::Ask { request, reconnect } => return Ok(Heard::Ask { request, reconnect }),
+                Verdict::AskAnother { request, at } => return Ok(Heard::AskAnother { request, at }),
                 Verdict::NotYet(why) => return Err(why),
                 Verdict::Partial if end && self.received.is_empty() => {
                     return Err("closed the connection without an answer".to_owned());
@@ -117,6 +144,7 @@ impl Conversation<'_> {
 enum Heard {
     Healthy,
     Ask { request: Vec<u8>, reconnect: bool },
+    AskAnother { request: Vec<u8>, at: Vec<String> },
 }
 
 /// A failed step, in words that do not depend on the system where it matters most.

@@ -1,12 +1,13 @@
 //! A host keeps its promise: from a desired-state file to healthy servers, with anything killed on the way.
 //!
-//! Real supervisord, ZooKeeper, Kafka and InfluxDB, from the packages that `scripts/packages` built.
+//! Real supervisord, ZooKeeper, Kafka, RocketMQ and InfluxDB, from the packages that `scripts/packages` built.
 
 mod support;
 
 use std::time::Duration;
 
 use support::{Host, example, free_port, kill_9, real, signal_quit};
+use zms_core::catalogue::{Member, Place, Service};
 use zms_core::host::{Health, InstanceSpec, Phase, Step};
 
 const SOON: Duration = Duration::from_secs(40);
@@ -215,4 +216,52 @@ fn real_servers_come_up_and_survive_kill_9_of_supervisord_and_of_themselves() {
     host.settle(long);
     assert!(host.log_of("kafka-real").contains("log.retention.hours = 3"));
     assert_eq!(host.copies("kafka-real").len(), 1);
+}
+
+/// A service of two hosts: their first master, its slave and a name server, all on this host.
+#[test]
+fn rocketmq_comes_up_with_a_slave_and_comes_back_after_kills() {
+    let long = Duration::from_secs(180);
+    let kind = real::kind("rocketmq");
+    let settings = [("slaves", "true"), ("heap", "160"), ("mappedFileSizeCommitLog", "16MiB"), ("nameserver_heap", "64")];
+    let base = real::service(&kind, "real", &settings);
+    let member = |place: Place| Member {
+        instance: format!("mq-{}", place.number).parse().unwrap(),
+        uid: format!("mq-{}", place.number),
+        node_id: place.number,
+        role: place.role,
+        settings: kind.ports().iter().map(|port| (port.setting_key(), free_port().to_string())).collect(),
+        ..base.members[0].clone()
+    };
+    let members = kind.places(2, &base.settings).into_iter().map(member).collect();
+    let service = Service { members, ..base };
+    let mut specs = kind.render(&service).unwrap();
+    specs.retain(|spec| ["mq-1", "mq-101", "mq-201"].contains(&spec.id.as_str()));
+    let mut host = Host::new();
+    host.want(specs.clone());
+    host.start_agent();
+    host.settle(long);
+    let name_server = specs[2].body.ports[0].socket();
+    let listed = real::rocketmq_says(&name_server, 106);
+    let addresses = [(0, &specs[0]), (1, &specs[1])].map(|(id, spec)| format!("{id}:\"{}\"", spec.body.ports[0].socket()));
+    assert!(addresses.iter().all(|address| listed.contains(address.as_str())), "{listed}");
+    assert_eq!(specs.iter().map(|spec| host.copies(spec.id.as_str()).len()).collect::<Vec<_>>(), [1, 1, 1]);
+
+    // A name server that comes back knows nothing until the brokers have told it, within half a minute.
+    for spec in [&specs[0], &specs[2]] {
+        let before = host.instance(spec.id.as_str()).unwrap().pid.unwrap();
+        kill_9(before);
+        host.until("another process runs", long, |h| {
+            h.instance(spec.id.as_str()).filter(|found| found.pid.is_some_and(|pid| pid != before))
+        });
+        host.settle(long);
+    }
+
+    // Stopped in order: nobody was killed, so nothing is left of the mark that a broker keeps while it runs.
+    let abort = host.layout.data_dir(&specs[0].id).join("store/abort");
+    assert!(abort.exists());
+    specs.iter_mut().for_each(|spec| spec.phase = Phase::Stopped);
+    host.want(specs);
+    host.settle(long);
+    assert!(!abort.exists());
 }

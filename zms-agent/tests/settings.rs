@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use support::{Host, free_port, real};
-use zms_core::catalogue::{Kind, Member, Per, Service};
+use zms_core::catalogue::{Kind, Member, Per, Place, Service};
 use zms_core::host::InstanceSpec;
 
 /// Where a value must be seen.
@@ -24,7 +24,7 @@ enum Seen {
     OpenFiles(&'static str),
     /// In the JVM's properties.
     Property(&'static str),
-    /// In ZooKeeper's answer to `conf`.
+    /// In ZooKeeper's answer to `conf`, or in the configuration that a RocketMQ broker gives.
     Conf(&'static str),
     /// In what `influxd config` reads from its file, for what the running server does not show.
     OwnReading(&'static str),
@@ -32,9 +32,11 @@ enum Seen {
     Diagnostics(&'static str),
     /// In the process's environment.
     Environment(&'static str),
+    /// In the arguments of the instance that has this port.
+    ArgumentOf(&'static str, &'static str),
 }
 
-use Seen::{Argument, Conf, Diagnostics, Environment, Log, OpenFiles, OwnReading, Property};
+use Seen::{Argument, ArgumentOf, Conf, Diagnostics, Environment, Log, OpenFiles, OwnReading, Property};
 
 type Table = &'static [(&'static str, &'static str, Seen)];
 
@@ -86,6 +88,39 @@ const KAFKA: Table = &[
     ("extra_properties", "log.roll.hours=9", Log("\tlog.roll.hours = 9\n")),
 ];
 
+const ROCKETMQ: Table = &[
+    ("slaves", "true", Conf("listed with id 1: true")),
+    ("replication", "SYNC_MASTER", Conf("brokerRole=SYNC_MASTER")),
+    ("flushDiskType", "SYNC_FLUSH", Conf("flushDiskType=SYNC_FLUSH")),
+    ("slaveReadEnable", "false", Conf("slaveReadEnable=false")),
+    ("heap", "160", Argument("-Xmx160m")),
+    ("direct_memory", "170", Argument("-XX:MaxDirectMemorySize=170m")),
+    ("nameserver_heap", "72", ArgumentOf("nameserver", "-Xmx72m")),
+    ("jvm_options", "-Djava.net.preferIPv4Stack=true", Argument("-Djava.net.preferIPv4Stack=true")),
+    ("fileReservedTime", "3d", Conf("fileReservedTime=72")),
+    ("deleteWhen", "05;17", Conf("deleteWhen=05;17")),
+    ("diskMaxUsedSpaceRatio", "93", Conf("diskMaxUsedSpaceRatio=93")),
+    ("maxMessageSize", "64KiB", Conf("maxMessageSize=65536")),
+    ("autoCreateSubscriptionGroup", "false", Conf("autoCreateSubscriptionGroup=false")),
+    ("enablePropertyFilter", "false", Conf("enablePropertyFilter=false")),
+    ("traceTopicEnable", "true", Conf("traceTopicEnable=true")),
+    ("messageDelayLevel", "2s 6s 20s", Conf("messageDelayLevel=2s 6s 20s")),
+    ("timerFlushIntervalMs", "7s", Conf("timerFlushIntervalMs=7000")),
+    ("sendMessageThreadPoolNums", "3", Conf("sendMessageThreadPoolNums=3")),
+    ("pullMessageThreadPoolNums", "5", Conf("pullMessageThreadPoolNums=5")),
+    ("adminBrokerThreadPoolNums", "6", Conf("adminBrokerThreadPoolNums=6")),
+    ("waitTimeMillsInSendQueue", "400", Conf("waitTimeMillsInSendQueue=400")),
+    ("maxTransferCountOnMessageInMemory", "33", Conf("maxTransferCountOnMessageInMemory=33")),
+    ("transferMsgByHeap", "false", Conf("transferMsgByHeap=false")),
+    ("mappedFileSizeCommitLog", "16MiB", Conf("mappedFileSizeCommitLog=16777216")),
+    ("mappedFileSizeConsumeQueue", "60000", Conf("mappedFileSizeConsumeQueue=60000")),
+    ("transientStorePoolEnable", "true", Conf("transientStorePoolEnable=true")),
+    ("warmMapedFileEnable", "true", Conf("warmMapedFileEnable=true")),
+    ("open_files", "5000", OpenFiles("5000")),
+    ("log_level", "DEBUG", Log(" DEBUG ")),
+    ("extra_properties", "maxIndexNum=50000\nmaxHashSlotNum=10000", Conf("maxIndexNum=50000")),
+];
+
 const INFLUXDB: Table = &[
     ("cache_max", "64", Diagnostics("cache-max-memory-size: 67108864")),
     ("cache_snapshot", "11", Diagnostics("cache-snapshot-memory-size: 11534336")),
@@ -106,27 +141,34 @@ const INFLUXDB: Table = &[
     ("environment", "GOGC=57", Environment("GOGC=57")),
 ];
 
-/// A service of so many members on this host, each with ports of its own, and the first of their specs.
-fn specs(kind: &Kind, table: Table, members: i32) -> Vec<InstanceSpec> {
+/// The members of a service of so many hosts, all of them on this one with ports of their own.
+fn specs(kind: &Kind, table: Table, hosts: usize) -> Vec<InstanceSpec> {
     let made = |per: Per, seed: u8| -> BTreeMap<String, String> {
         kind.generated().iter().filter(|g| g.per == per).map(|g| (g.name.clone(), g.make([seed; 16]))).collect()
     };
     let base = real::service(kind, "settings", &[]);
-    let member = |n: i32| Member {
-        instance: format!("{}-set-{n}", kind.name()).parse().unwrap(),
-        uid: format!("settings-{n}"),
-        node_id: n,
-        generated: made(Per::Instance, n as u8),
+    let member = |Place { number, role, .. }: Place| Member {
+        instance: format!("{}-set-{number}", kind.name()).parse().unwrap(),
+        uid: format!("settings-{number}"),
+        node_id: number,
+        role,
+        generated: made(Per::Instance, number as u8),
         settings: kind.ports().iter().map(|port| (port.setting_key(), free_port().to_string())).collect(),
         ..base.members[0].clone()
     };
     let settings = table.iter().map(|(key, value, _)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let service = Service { members: (1..=members).map(member).collect(), settings, ..base };
+    let service = Service { members: kind.places(hosts, &settings).into_iter().map(member).collect(), settings, ..base };
     kind.render(&service).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 /// Starts the members and checks each row of the table on the first one.
-fn check(name: &str, table: Table, members: i32, change: impl Fn(&mut InstanceSpec), ask: impl Fn(&InstanceSpec) -> String) {
+fn check(
+    name: &str,
+    table: Table,
+    hosts: usize,
+    change: impl Fn(&mut Vec<InstanceSpec>),
+    ask: impl Fn(&[InstanceSpec]) -> String,
+) {
     let kind = real::kind(name);
     let ports: Vec<String> = kind.ports().iter().map(|port| port.setting_key()).collect();
     let mut known: Vec<&str> =
@@ -137,16 +179,22 @@ fn check(name: &str, table: Table, members: i32, change: impl Fn(&mut InstanceSp
     assert_eq!(tested, known, "each setting has a row here (ports are tested by the probe)");
 
     let mut host = Host::new();
-    let mut specs = specs(&kind, table, members);
-    specs.iter_mut().for_each(change);
+    let mut specs = specs(&kind, table, hosts);
+    change(&mut specs);
     host.want(specs.clone());
     host.start_agent();
     host.settle(Duration::from_secs(180));
     let first = &specs[0];
     let pid = host.instance(first.id.as_str()).unwrap().pid.unwrap();
-    let (log, answer) = (host.log_of(first.id.as_str()), ask(first));
-    let of_process =
-        |file: &str| String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap()).replace('\0', "\n");
+    let (log, answer) = (host.log_of(first.id.as_str()), ask(&specs));
+    let of = |pid: u32, file: &str| {
+        String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap()).replace('\0', "\n")
+    };
+    let of_process = |file: &str| of(pid, file);
+    let pid_with = |port: &str| {
+        let spec = specs.iter().find(|spec| spec.body.ports.iter().any(|p| p.name == port)).unwrap();
+        host.instance(spec.id.as_str()).unwrap().pid.unwrap()
+    };
     let mut missing = Vec::new();
     let properties = if name == "influxdb" { String::new() } else { properties(&host, first, pid) };
     for (key, value, seen) in table {
@@ -159,6 +207,7 @@ fn check(name: &str, table: Table, members: i32, change: impl Fn(&mut InstanceSp
             Property(text) => properties.lines().any(|line| line == *text),
             OwnReading(text) => own_reading(&host, first).lines().any(|line| line.trim() == *text),
             Conf(text) | Diagnostics(text) => answer.lines().any(|line| line == *text),
+            ArgumentOf(port, text) => of(pid_with(port), "cmdline").lines().any(|word| word == *text),
             Environment(text) => of_process("environ").lines().any(|line| line == *text),
         };
         if !found {
@@ -202,19 +251,38 @@ fn ask(spec: &InstanceSpec, port: &str, request: &[u8]) -> String {
 
 #[test]
 fn every_setting_of_zookeeper_reaches_it() {
-    let open_conf = |spec: &mut InstanceSpec| {
-        // `conf` is not among the words that ZMS allows; the test allows it in its own copy.
-        let file = spec.body.files.iter_mut().find(|file| file.name == "zoo.cfg").unwrap();
-        file.body = file.body.replace("srvr,mntr,isro,ruok", "srvr,mntr,isro,ruok,conf");
-        *spec = InstanceSpec::new(spec.id.clone(), spec.uid.clone(), spec.kind.clone(), spec.phase, spec.body.clone());
+    let open_conf = |specs: &mut Vec<InstanceSpec>| {
+        for spec in specs {
+            // `conf` is not among the words that ZMS allows; the test allows it in its own copy.
+            let file = spec.body.files.iter_mut().find(|file| file.name == "zoo.cfg").unwrap();
+            file.body = file.body.replace("srvr,mntr,isro,ruok", "srvr,mntr,isro,ruok,conf");
+            *spec = InstanceSpec::new(spec.id.clone(), spec.uid.clone(), spec.kind.clone(), spec.phase, spec.body.clone());
+        }
     };
-    check("zookeeper", ZOOKEEPER, 3, open_conf, |spec| ask(spec, "client", b"conf"));
+    check("zookeeper", ZOOKEEPER, 3, open_conf, |specs| ask(&specs[0], "client", b"conf"));
 }
 
 #[test]
 fn every_setting_of_kafka_reaches_it() {
     check("kafka", KAFKA, 3, |_| (), |_| String::new());
 }
+
+/// Of the two hosts' masters, slaves and name servers one each: the others would only be more of the same.
+#[test]
+fn every_setting_of_rocketmq_reaches_it() {
+    let one_of_each = |specs: &mut Vec<InstanceSpec>| {
+        specs.retain(|spec| spec.id.as_str().ends_with('1'));
+        assert_eq!(specs.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), ONE_OF_EACH);
+    };
+    check("rocketmq", ROCKETMQ, 2, one_of_each, |specs| {
+        let address = |spec: &InstanceSpec, port: &str| spec.body.ports.iter().find(|p| p.name == port).unwrap().socket();
+        let listed = real::rocketmq_says(&address(&specs[2], "nameserver"), 106);
+        let slave = listed.contains(&format!("1:\"{}\"", address(&specs[1], "slave")));
+        format!("{}\nlisted with id 1: {slave}\n", real::rocketmq_says(&address(&specs[0], "master"), 26))
+    });
+}
+
+const ONE_OF_EACH: [&str; 3] = ["rocketmq-set-1", "rocketmq-set-101", "rocketmq-set-201"];
 
 #[test]
 fn every_setting_of_influxdb_reaches_it() {
@@ -223,7 +291,8 @@ fn every_setting_of_influxdb_reaches_it() {
         INFLUXDB,
         1,
         |_| (),
-        |spec| {
+        |specs| {
+            let spec = &specs[0];
             let post = |query: &str, authorization: &str| {
                 let body = format!("q={query}");
                 let form = "Content-Type: application/x-www-form-urlencoded";

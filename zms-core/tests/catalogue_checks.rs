@@ -108,6 +108,16 @@ fn damaged_files_are_refused_with_place_and_remedy() {
         ("zookeeper", "versions = [\"3.9.\"]", "versions = [\"3.9.\"]\noptional = true", "the first package is the server"),
         ("kafka", "take = [{ up_to = 2, value = 1 }, { value = 3 }]", "", "every role but the last has take"),
         ("kafka", "process_roles = \"broker\"\n", "", "must have the same names"),
+        ("kafka", "name = \"broker\"\n", "name = \"broker\"\nfirst_host = 1\n", "are for roles side by side"),
+        ("rocketmq", "first_number = 201", "first_number = 150", "hosts.max apart or more"),
+        ("rocketmq", "max_node_id = 300", "max_node_id = 299", "max_node_id must be 300 or more"),
+        ("rocketmq", "when = \"slaves == true\"", "when = \"heap > 100\"", "must compare a boolean or a choice"),
+        ("rocketmq", "stop_wait_s = 30", "stop_wait_s = 0", "stop_wait_s must be 1 or more"),
+        ("rocketmq", "port = \"nameserver\" }", "port = \"master\" }", "is no port that every instance has"),
+        ("rocketmq", "probe = { kind = \"rocketmq-nameserver\"", "probe = { kind = \"rocketmq-broker\"", "say which broker"),
+        ("rocketmq", "broker_id = \"1\"", "broker_id = \"one\"", "a number in every role"),
+        ("rocketmq", "name = \"master_fast\"", "name = \"slave\"", "\"slave_port\": is there twice"),
+        ("rocketmq", "from = \"logback.xml\"", "from = \"broker.conf\"", "that every instance has"),
     ];
     for (kind, from, to, expected) in cases {
         let said = damaged(kind, from, to);

@@ -68,6 +68,13 @@ fn one_and_three_members_of_each_kind_render_as_before() {
 }
 
 #[test]
+fn a_rocketmq_with_slaves_renders_as_before() {
+    let kind = kind("rocketmq");
+    let planned = kind.plan(&support::service_with(&kind, 2, 2 * 1024, &[("slaves", "true")])).unwrap();
+    compare("rocketmq-2-slaves", &planned);
+}
+
+#[test]
 fn a_kafka_with_brokers_only_and_touched_settings_renders_as_before() {
     let kind = kind("kafka");
     let mut service = service(&kind, 4, 0);

@@ -226,7 +226,7 @@ fn all_problems_come_at_once_and_a_common_value_is_wrong_once() {
 #[test]
 fn services_that_make_no_sense_are_refused() {
     type Change = fn(&mut Service);
-    let cases: [(&str, u8, Change, &str); 20] = [
+    let cases: [(&str, u8, Change, &str); 25] = [
         ("zookeeper", 2, |_| {}, "members: member_count"),
         ("zookeeper", 0, |_| {}, "members: member_count"),
         ("zookeeper", 9, |_| {}, "members: member_count"),
@@ -261,6 +261,16 @@ fn services_that_make_no_sense_are_refused() {
             "kafka-1/nothing: unknown_setting",
         ),
         ("kafka", 1, |s| s.members[0].memory_mib = 256, "heap: exceeds"),
+        ("rocketmq", 0, |_| {}, "members: member_count"),
+        ("rocketmq", 2, |s| s.members.retain(|m| m.role.as_deref() != Some("nameserver")), "members: missing_role"),
+        ("rocketmq", 2, |s| drop(s.settings.insert("slaves".to_owned(), "true".to_owned())), "slaves: settled"),
+        (
+            "rocketmq",
+            1,
+            |s| drop(s.settings.insert("nameserver_port".to_owned(), "10909".to_owned())),
+            "rocketmq-201/nameserver_port: port_taken",
+        ),
+        ("rocketmq", 1, |s| drop(s.settings.insert("master_port".to_owned(), "65535".to_owned())), "master_port: too_large"),
         ("influxdb", 1, |s| s.packages[0] = package("influxdb", "2.7.12"), "package:influxdb: unfit_package"),
     ];
     for (name, members, change, expected) in cases {
@@ -342,6 +352,29 @@ fn roles_stay_with_those_who_have_them() {
 }
 
 #[test]
+fn where_roles_stand_side_by_side_each_host_has_its_share() {
+    let kind = kind("rocketmq");
+    let places = |hosts, slaves: &str| -> Vec<(i32, usize)> {
+        let settings = [("slaves".to_owned(), slaves.to_owned())].into();
+        kind.places(hosts, &settings).into_iter().map(|place| (place.number, place.host)).collect()
+    };
+    assert_eq!(places(1, ""), [(1, 0), (201, 0)]);
+    assert_eq!(places(1, "true"), [(1, 0), (201, 0)], "a copy beside its original would be none");
+    assert_eq!(places(2, "true"), [(1, 0), (2, 1), (101, 1), (102, 0), (201, 0), (202, 1)]);
+    assert_eq!(places(4, "").iter().filter(|(number, _)| *number > 200).count(), 3);
+    assert_eq!(places(0, "true"), []);
+
+    // Whose copy it is follows from its number, whatever the order, and with the role forgotten too.
+    let mut service = support::service_with(&kind, 3, 8192, &[("slaves", "true")]);
+    service.members.reverse();
+    service.members.iter_mut().for_each(|member| member.role = None);
+    let planned = kind.plan(&service).unwrap();
+    let slave = planned.iter().find(|planned| planned.spec.id.as_str() == "rocketmq-103").unwrap();
+    assert_eq!(slave.role.as_deref(), Some("slave"));
+    assert!(slave.spec.body.files[0].body.contains("brokerName=orders-rocketmq-3\nbrokerId=1\nbrokerRole=SLAVE\n"));
+}
+
+#[test]
 fn an_absent_member_is_rendered_and_counts_nowhere() {
     let kind = kind("zookeeper");
     let mut service = service(&kind, 4, 0);
@@ -356,7 +389,7 @@ fn an_absent_member_is_rendered_and_counts_nowhere() {
 
 #[test]
 fn stops_may_take_as_long_as_the_servers_need() {
-    for (name, seconds) in [("kafka", 300), ("zookeeper", 60), ("influxdb", 120)] {
+    for (name, seconds) in [("kafka", 300), ("zookeeper", 60), ("influxdb", 120), ("rocketmq", 180)] {
         let kind = kind(name);
         assert_eq!(kind.render(&service(&kind, 1, 0)).unwrap()[0].body.exec.stop_wait_s, seconds, "{name}");
     }

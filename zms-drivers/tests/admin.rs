@@ -1,7 +1,10 @@
-//! One contract for what operators do: the same cases on the cluster in memory, on Kafka, plain and with TLS and SCRAM-SHA-512, and on
+//! One contract for what operators do: the same cases on the cluster in memory, on Kafka 4 and 3.9, plain and with TLS and SCRAM-SHA-512, and on
 //! RocketMQ 5.5.0 and 4.9.7. What only RocketMQ has (several masters, slaves, name servers) is in `admin/masters.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
+
+#[macro_use]
+mod support;
 
 #[path = "admin/bench.rs"]
 mod bench;
@@ -19,15 +22,10 @@ use rocketmq::RocketMqBench;
 use zms_core::metadata::BrokerKind;
 use zms_drivers::broker::{BrokerError, Ensured, TopicWish};
 use zms_drivers::open;
-use zms_testbed::{Kafka, KafkaWish, RocketLine, RocketMq, RocketWish};
+use zms_testbed::{Kafka, KafkaLine, KafkaWish, RocketLine, RocketMq, RocketWish};
 
 async fn run(bench: &dyn Bench) -> usize {
-    for (name, case) in cases::ALL {
-        println!("{}: {name}", bench.name());
-        let done = tokio::time::timeout(Duration::from_secs(60), case(bench)).await;
-        assert!(done.is_ok(), "{name} on {}: not done within 60 s", bench.name());
-    }
-    cases::ALL.len()
+    run!(cases::ALL, bench)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,6 +39,14 @@ async fn the_fake_and_kafka_pass_the_same_cases() {
     refused_operators_are_told_so(&kafka).await;
     cases::a_group_of_kip_848_is_described(&RealBench::new(&kafka, false)).await;
     println!("contract kafka-admin: {on_fake} cases on fake, {on_real} on real");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_3_passes_them_too() {
+    let wish = KafkaWish { line: KafkaLine::V3, secure: true, ..KafkaWish::default() };
+    let kafka = tokio::task::spawn_blocking(move || Kafka::start(wish)).await.unwrap();
+    let on_real = run(&RealBench::new(&kafka, true)).await;
+    println!("contract kafka-admin: {on_real} cases on Kafka 3.9");
 }
 
 async fn pass_on_rocketmq(line: RocketLine, name: &'static str) {

@@ -1,7 +1,10 @@
-//! One contract for everything that sends and consumes: the same cases on the cluster in memory, on Kafka, plain and with TLS and
+//! One contract for everything that sends and consumes: the same cases on the cluster in memory, on Kafka 4 and 3.9, plain and with TLS and
 //! SCRAM-SHA-512, and on RocketMQ 5.5.0 and 4.9.7. What only some kinds can is in `clients/only.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
+
+#[macro_use]
+mod support;
 
 #[path = "clients/bench.rs"]
 mod bench;
@@ -21,18 +24,25 @@ use cases::run;
 use kafka::RealBench;
 use rocketmq::RocketMqBench;
 use zms_drivers::broker::BrokerError;
-use zms_testbed::{RocketLine, RocketMq, RocketWish};
+use zms_testbed::{KafkaLine, RocketLine, RocketMq, RocketWish};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_and_kafka_pass_the_same_cases() {
     let on_fake = run(&FakeBench::new()).await;
-    let server = tokio::task::spawn_blocking(kafka::start).await.unwrap();
+    let server = tokio::task::spawn_blocking(|| kafka::start(KafkaLine::V4)).await.unwrap();
     let mut on_real = 0;
     for secure in [false, true] {
         on_real += run(&RealBench::new(&server, secure)).await;
     }
     refused_clients_are_told_so(&server).await;
     println!("contract kafka-clients: {on_fake} cases on fake, {on_real} on real");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_3_passes_them_too() {
+    let server = tokio::task::spawn_blocking(|| kafka::start(KafkaLine::V3)).await.unwrap();
+    let on_real = run(&RealBench::new(&server, true)).await;
+    println!("contract kafka-clients: {on_real} cases on Kafka 3.9");
 }
 
 async fn pass_on_rocketmq(line: RocketLine, name: &'static str) {

@@ -1,7 +1,10 @@
-//! One contract for what collectors ask: the same cases on the cluster in memory, on Kafka, plain and with TLS and SCRAM-SHA-512, and on
+//! One contract for what collectors ask: the same cases on the cluster in memory, on Kafka 4 and 3.9, plain and with TLS and SCRAM-SHA-512, and on
 //! RocketMQ 5.5.0 and 4.9.7.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
+
+#[macro_use]
+mod support;
 
 #[path = "admin/bench.rs"]
 #[allow(dead_code, reason = "operators need more of it than collectors")]
@@ -25,7 +28,7 @@ use zms_drivers::broker::{BrokerError, Scraper};
 use zms_drivers::kafka::{KafkaScraper, Pace};
 use zms_drivers::open;
 use zms_drivers::rocketmq::{Pace as RocketMqPace, RocketMqScraper};
-use zms_testbed::{Kafka, KafkaWish, RocketLine, RocketMq, RocketWish};
+use zms_testbed::{Kafka, KafkaLine, KafkaWish, RocketLine, RocketMq, RocketWish};
 
 impl Scraped for FakeBench {
     fn scraper(&self) -> Box<dyn Scraper> {
@@ -70,12 +73,7 @@ impl Scraped for RocketMqBench<'_> {
 }
 
 async fn run(bench: &dyn Scraped) -> usize {
-    for (name, case) in cases::ALL {
-        println!("{}: {name}", bench.name());
-        let done = tokio::time::timeout(Duration::from_secs(60), case(bench)).await;
-        assert!(done.is_ok(), "{name} on {}: not done within 60 s", bench.name());
-    }
-    cases::ALL.len()
+    run!(cases::ALL, bench)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +90,14 @@ async fn the_fake_and_kafka_pass_the_same_cases() {
     on_real += 2;
     println!("contract kafka-scraper: {on_fake} cases on fake, {on_real} on real");
     refused_collectors_are_told_so(&kafka).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_3_passes_them_too() {
+    let wish = KafkaWish { line: KafkaLine::V3, secure: true, ..KafkaWish::default() };
+    let kafka = tokio::task::spawn_blocking(move || Kafka::start(wish)).await.unwrap();
+    let on_real = run(&RealBench::new(&kafka, true)).await;
+    println!("contract kafka-scraper: {on_real} cases on Kafka 3.9");
 }
 
 async fn pass_on_rocketmq(line: RocketLine, name: &'static str) {

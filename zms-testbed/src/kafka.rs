@@ -125,6 +125,11 @@ impl Kafka {
         (addresses.join(","), &self.certificates.authority_pem, USER, PASSWORD)
     }
 
+    /// Its line of versions.
+    pub fn line(&self) -> KafkaLine {
+        self.wish.line
+    }
+
     /// kill -9 of a broker, counted from 0.
     pub fn kill(&mut self, index: usize) {
         self.nodes[index].process.take().expect("it runs").kill();

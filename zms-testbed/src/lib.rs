@@ -22,7 +22,7 @@ mod zookeeper;
 
 pub use certificates::Certificates;
 pub use figure::{Against, Figure, percentile};
-pub use influx::Influx;
+pub use influx::{Influx, InfluxLine, InfluxOperator};
 pub use kafka::{Kafka, KafkaLine, KafkaWish};
 pub use postgres::Postgres;
 pub use process::free_port;

@@ -22,6 +22,11 @@ pub(crate) fn unpacked(name: &str, line: &str) -> PathBuf {
     to
 }
 
+/// Is there a package whose version begins with `line`?
+pub(crate) fn is_at_hand(name: &str, line: &str) -> bool {
+    find(&cache().join("packages"), name, line).is_some()
+}
+
 fn find(folder: &Path, name: &str, line: &str) -> Option<(Manifest, PathBuf)> {
     let entries = fs::read_dir(folder).ok()?;
     let manifests =

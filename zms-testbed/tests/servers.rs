@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use zms_testbed::{Influx, Kafka, KafkaLine, KafkaWish, Postgres, Proxy, RocketLine, RocketMq, RocketWish, ZooKeeper, ZooWish};
+use zms_testbed::{
+    Influx, InfluxLine, Kafka, KafkaLine, KafkaWish, Postgres, Proxy, RocketLine, RocketMq, RocketWish, ZooKeeper, ZooWish,
+};
 
 #[test]
 fn zookeeper_and_influxdb_come_back_after_a_kill() {
@@ -13,6 +15,18 @@ fn zookeeper_and_influxdb_come_back_after_a_kill() {
     let mut influx = Influx::start();
     influx.kill();
     influx.restart();
+}
+
+#[test]
+fn influxdb_2_comes_back_after_a_kill() {
+    if !InfluxLine::V2.is_at_hand() {
+        println!("NOT RUN: InfluxDB 2 (no Go)");
+        return;
+    }
+    let mut influx = Influx::start_line(InfluxLine::V2);
+    influx.kill();
+    influx.restart();
+    assert!(!influx.operator().token.is_empty());
 }
 
 #[test]

@@ -45,19 +45,19 @@ pub fn package_folder() -> PathBuf {
     cache.join("packages")
 }
 
-/// The package of this name whose version begins with one of `lines`, or any if there are none; a missing one fails the test with what to run.
+/// The package of this name whose version begins with one of `lines` (the first of them that is there), or any if there are none; a
+/// missing one fails the test with what to run.
 pub fn package(folder: &Path, name: &str, lines: &[String]) -> PackageRef {
     let manifests = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}; run scripts/packages", folder.display()));
-    manifests
+    let named: Vec<PackageRef> = manifests
         .filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.extension().is_some_and(|e| e == "json")))
         .filter_map(|path| serde_json::from_slice::<Manifest>(&fs::read(path).ok()?).ok())
         .map(|manifest| manifest.package)
-        .find(|package| package.name.as_str() == name && fits(package, lines))
-        .unwrap_or_else(|| panic!("no package {name} in {}; run scripts/packages {name}", folder.display()))
-}
-
-fn fits(package: &PackageRef, lines: &[String]) -> bool {
-    lines.is_empty() || lines.iter().any(|line| package.version.as_str().starts_with(line))
+        .filter(|package| package.name.as_str() == name)
+        .collect();
+    let of_line = |line: &str| named.iter().find(|package| package.version.as_str().starts_with(line));
+    let found = if lines.is_empty() { named.first() } else { lines.iter().find_map(|line| of_line(line)) };
+    found.unwrap_or_else(|| panic!("no package {name} in {}; run scripts/packages {name}", folder.display())).clone()
 }
 
 /// A free port of 127.0.0.1. Somebody may take it before it is used; tests that meet this fail with "in use".

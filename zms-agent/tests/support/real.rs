@@ -1,7 +1,10 @@
-//! ZooKeeper, Kafka and InfluxDB as the catalogue renders them for a host of 127.0.0.1.
+//! ZooKeeper, Kafka, RocketMQ and InfluxDB as the catalogue renders them for a host of 127.0.0.1.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use zms_core::catalogue::{Kind, Member, Per, Service};
 use zms_core::host::{InstanceSpec, Phase};
@@ -54,4 +57,21 @@ pub fn instance(kind: &Kind, service: &Service) -> InstanceSpec {
     let mut instances = kind.render(service).unwrap_or_else(|problems| panic!("{problems:?}"));
     assert_eq!(instances.len(), 1);
     instances.remove(0)
+}
+
+/// The body of a RocketMQ server's answer to a question without arguments.
+pub fn rocketmq_says(address: &str, code: u32) -> String {
+    let header = format!(r#"{{"code":{code},"flag":0,"language":"OTHER","opaque":1,"version":399}}"#);
+    let length = header.len() as u32;
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(&[&(length + 4).to_be_bytes(), &length.to_be_bytes(), header.as_bytes()].concat()).unwrap();
+    let mut word = || {
+        let mut bytes = [0; 4];
+        stream.read_exact(&mut bytes).map(|()| u32::from_be_bytes(bytes) as usize)
+    };
+    let (whole, header) = (word().unwrap(), word().unwrap());
+    let mut rest = vec![0; whole - 4];
+    stream.read_exact(&mut rest).unwrap();
+    String::from_utf8_lossy(&rest[header..]).into_owned()
 }

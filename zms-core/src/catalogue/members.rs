@@ -67,9 +67,9 @@ fn packages(kind: &Kind, service: &Service, problems: &mut Vec<Problem>) {
 
 fn count(kind: &Kind, service: &Service, problems: &mut Vec<Problem>) {
     let hosts = &kind.hosts;
-    let count = service.members.iter().filter(|member| member.is_live()).count();
+    let count = kind.size(&service.members);
     // A service whose members are all to go has no count to keep.
-    if count == 0 && !service.members.is_empty() {
+    if !service.members.is_empty() && !service.members.iter().any(Member::is_live) {
         return;
     }
     let allowed = (hosts.min..=hosts.max).contains(&count) && (hosts.counts.is_empty() || hosts.counts.contains(&count));
@@ -80,6 +80,22 @@ fn count(kind: &Kind, service: &Service, problems: &mut Vec<Problem>) {
             hosts.counts.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
         };
         problems.push(Fault::MemberCount { count: count.to_string(), allowed }.at("members"));
+    } else if kind.is_side_by_side() {
+        side_by_side(kind, service, count, problems);
+    }
+}
+
+/// Roles that a service of this size has, and no others: a setting that decides about a role cannot change later.
+fn side_by_side(kind: &Kind, service: &Service, count: usize, problems: &mut Vec<Problem>) {
+    let places = kind.places(count, &service.settings);
+    for role in &kind.roles {
+        let wanted = places.iter().any(|place| place.role.as_ref() == Some(&role.name));
+        let there = service.members.iter().any(|member| member.is_live() && kind.has_role(member, role));
+        match &role.when {
+            Some(when) if wanted != there => problems.push(Fault::Settled { setting: when.left.clone() }.at(&when.left)),
+            None if wanted && !there => problems.push(Fault::MissingRole { role: role.name.clone() }.at("members")),
+            Some(_) | None => {}
+        }
     }
 }
 
@@ -120,6 +136,10 @@ fn is_address(text: &str) -> bool {
 
 /// The role of each member, in the order of the members; `None` for a kind without roles.
 pub(super) fn roles<'a>(kind: &'a Kind, service: &Service) -> Vec<Option<&'a Role>> {
+    if kind.is_side_by_side() {
+        let of = |member| kind.roles.iter().find(|role| kind.has_role(member, role));
+        return service.members.iter().map(of).collect();
+    }
     let live = service.members.iter().filter(|member| member.is_live()).count();
     let mut given: Vec<Option<&Role>> = service
         .members
@@ -147,7 +167,7 @@ pub(super) fn roles<'a>(kind: &'a Kind, service: &Service) -> Vec<Option<&'a Rol
 }
 
 /// How many of `live` members take this role.
-fn quota(role: &Role, live: usize) -> usize {
+pub(super) fn quota(role: &Role, live: usize) -> usize {
     if role.take.is_empty() {
         return usize::MAX;
     }

@@ -6,7 +6,7 @@
 //! Read in this order:
 //! 1. `model`, `setting`, `output`: what a catalogue file holds; `template` and `condition` are its two small languages.
 //! 2. `check`: what [`Kind::parse`] refuses in a catalogue file.
-//! 3. `service`: what people decided, and `members`: which of it makes no sense.
+//! 3. `service`: what people decided, `places`: on which host what; and `members`: which of it makes no sense.
 //! 4. `value`, `amount`, `guard`: a typed text becomes a value or a [`Problem`].
 //! 5. `scope`, `render`, `files`, `properties`: values become files, arguments and ports.
 
@@ -18,6 +18,7 @@ mod guard;
 mod members;
 mod model;
 mod output;
+mod places;
 mod problem;
 mod properties;
 mod random_id;
@@ -32,6 +33,7 @@ pub use check::CatalogueError;
 pub use condition::{Condition, Operator};
 pub use model::*;
 pub use output::*;
+pub use places::Place;
 pub use problem::{Fault, Problem};
 pub use render::Planned;
 pub use service::{Member, Service};

@@ -107,6 +107,24 @@ pub struct Role {
     /// Variables of its members. Every role defines the same ones.
     #[serde(default)]
     pub values: BTreeMap<String, Template>,
+    /// The number of its first member, if roles stand side by side: a host then has an instance of each role that takes it.
+    #[serde(default)]
+    pub first_number: Option<i32>,
+    /// Which host has its first member, counted from 0: a copy is not beside what it is a copy of.
+    #[serde(default)]
+    pub first_host: usize,
+    /// There are members of it only then. Decided when a service is made.
+    #[serde(default)]
+    pub when: Option<Condition>,
+    /// Instead of the kind's.
+    #[serde(default)]
+    pub probe: Option<ProbeKind>,
+    /// Instead of the kind's, in seconds.
+    #[serde(default)]
+    pub stop_wait_s: Option<u32>,
+    /// Instead of the kind's.
+    #[serde(default)]
+    pub needs: Option<Needs>,
 }
 
 /// A row of a table of values: the first that is not below the looked-up number counts.
@@ -130,6 +148,9 @@ pub struct PortKind {
     pub default: u16,
     /// Where it listens.
     pub bind: Bind,
+    /// Ports that come with it and cannot be chosen apart.
+    #[serde(default)]
+    pub beside: Vec<BesidePort>,
     /// Only then.
     #[serde(default)]
     pub when: Option<Condition>,
@@ -137,6 +158,16 @@ pub struct PortKind {
     pub title: Bilingual,
     /// For people.
     pub help: Bilingual,
+}
+
+/// A port that follows another one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BesidePort {
+    /// What it is called in desired states; `<name>_port` in templates.
+    pub name: String,
+    /// So much above the other; below it if negative.
+    pub plus: i32,
 }
 
 /// Where a port listens.
@@ -258,7 +289,7 @@ impl Kind {
         &self.generated
     }
 
-    /// What a host must have.
+    /// What a host must have, where a role says nothing else.
     pub fn needs(&self) -> &Needs {
         &self.needs
     }
@@ -271,7 +302,20 @@ impl Kind {
     }
 }
 
+impl BesidePort {
+    /// Its variable.
+    pub fn setting_key(&self) -> String {
+        format!("{}_port", self.name)
+    }
+}
+
 impl PortKind {
+    /// It and those beside it: their names and variables.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, String)> {
+        let beside = self.beside.iter().map(|port| (port.name.as_str(), port.setting_key()));
+        std::iter::once((self.name.as_str(), self.setting_key())).chain(beside)
+    }
+
     /// The key of its setting.
     pub fn setting_key(&self) -> String {
         format!("{}_port", self.name)

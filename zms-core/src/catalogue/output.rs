@@ -30,6 +30,9 @@ pub struct FileKind {
     pub name: String,
     /// How it is written.
     pub format: Format,
+    /// Only then.
+    #[serde(default)]
+    pub when: Option<Condition>,
     /// Lines that are no settings.
     #[serde(default, rename = "line")]
     pub lines: Vec<Line>,
@@ -194,15 +197,32 @@ pub struct ProbeKind {
     /// For HTTP.
     #[serde(default)]
     pub path: Option<String>,
+    /// For a broker of RocketMQ: who it is, and which name servers list it.
+    #[serde(default)]
+    pub broker: Option<BrokerIdentity>,
+}
+
+/// What RocketMQ knows a broker by.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerIdentity {
+    /// Its name.
+    pub name: Template,
+    /// Its id, a number.
+    pub id: Template,
+    /// `host:port` of the name servers, with `;` between them.
+    pub name_servers: Template,
 }
 
 /// Which questions a probe asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "crate::probe::Probe says it")]
 pub enum ProbeProtocol {
     Kafka,
     Zookeeper,
     Influxdb,
+    RocketmqNameserver,
+    RocketmqBroker,
     Http,
 }

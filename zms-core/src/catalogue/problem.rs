@@ -107,6 +107,10 @@ faults! {
     PortTaken "port_taken" { port, other } "port {port} is also taken by {other} on the same address";
     /// No such role.
     UnknownRole "unknown_role" { role, roles } "\"{role}\" is not one of the roles {roles}";
+    /// No member has a role that the service needs.
+    MissingRole "missing_role" { role } "no member has the role {role}, without which the others do nothing";
+    /// A setting that decides which members there are.
+    Settled "settled" { setting } "{setting} decides which instances there are, so it is fixed once the service is made";
     /// A generated value is missing or was not made by this catalogue.
     BadGenerated "bad_generated" { name } "the generated value {name} is missing or not of its form";
 }

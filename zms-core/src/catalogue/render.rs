@@ -3,7 +3,7 @@
 use super::files;
 use super::guard;
 use super::members;
-use super::model::{Bind, Kind};
+use super::model::{Bind, Kind, Needs, Role};
 use super::output::{Arg, FileKind, LineValue, PrepareKind, ProbeProtocol};
 use super::problem::{Fault, Problem};
 use super::scope::Scope;
@@ -35,9 +35,10 @@ impl Kind {
         problems.extend(self.unknown_settings(service));
         let roles = members::roles(self, service);
         let order = members::live_places(&service.members);
+        let size = self.size(&service.members);
         let mut scopes = Vec::new();
         for (member, role) in service.members.iter().zip(&roles) {
-            let mut scope = Scope::of_member(self, service, member, *role, order.len());
+            let mut scope = Scope::of_member(self, service, member, *role, size);
             for problem in scope.read_settings(self, service, member) {
                 // A value of the service is wrong once, not once for each member.
                 if !problems.contains(&problem) {
@@ -64,9 +65,9 @@ impl Kind {
         }
         let live: Vec<&Scope> = order.iter().map(|place| &scopes[*place]).collect();
         let planned = service.members.iter().zip(&scopes).zip(&roles).map(|((member, scope), role)| Planned {
-            spec: self.instance(service, member, scope, &live),
+            spec: self.instance(service, member, *role, scope, &live),
             role: role.map(|role| role.name.clone()),
-            memory_mib: self.memory_of(scope),
+            memory_mib: self.memory_of(*role, scope),
         });
         Ok(planned.collect())
     }
@@ -90,22 +91,23 @@ impl Kind {
         for place in order {
             let (member, scope) = (&service.members[*place], &scopes[*place]);
             for port in self.ports.iter().filter(|port| scope.holds(port.when.as_ref())) {
-                let (key, address) = (port.setting_key(), member.address.as_str());
-                let number = scope.port(&key);
-                let name = format!("{} of {}", port.name, member.instance);
-                match seen.iter().find(|(other, taken, _)| *other == address && *taken == number) {
-                    Some((_, _, other)) => {
-                        let fault = Fault::PortTaken { port: number.to_string(), other: other.clone() };
-                        problems.push(fault.at(format!("{}/{key}", member.instance)));
+                let address = member.address.as_str();
+                for (name, key) in port.all() {
+                    let number = scope.port(&key);
+                    match seen.iter().find(|(other, taken, _)| *other == address && *taken == number) {
+                        Some((_, _, other)) => {
+                            let fault = Fault::PortTaken { port: number.to_string(), other: other.clone() };
+                            problems.push(fault.at(format!("{}/{}", member.instance, port.setting_key())));
+                        }
+                        None => seen.push((address, number, format!("{name} of {}", member.instance))),
                     }
-                    None => seen.push((address, number, name)),
                 }
             }
         }
         problems
     }
 
-    fn instance(&self, service: &Service, member: &Member, scope: &Scope, live: &[&Scope]) -> InstanceSpec {
+    fn instance(&self, service: &Service, member: &Member, role: Option<&Role>, scope: &Scope, live: &[&Scope]) -> InstanceSpec {
         let packages =
             self.packages.iter().filter_map(|needed| service.packages.iter().find(|package| package.name == needed.name));
         let file = |kind: &FileKind| match kind.secret {
@@ -118,18 +120,19 @@ impl Kind {
             files: self
                 .files
                 .iter()
+                .filter(|kind| scope.holds(kind.when.as_ref()))
                 .map(|kind| ConfigFile { name: kind.name.clone(), body: file(kind), private: kind.secret.is_some() })
                 .collect(),
             prepare: self.prepare.iter().map(|prepare| prepare_for(prepare, scope)).collect(),
-            exec: self.exec_for(scope),
+            exec: self.exec_for(role, scope),
             ports: self.ports_for(member, scope),
-            probe: self.probe_for(member, scope),
-            min_free_mib: self.needs.free_mib,
+            probe: self.probe_for(member, role, scope),
+            min_free_mib: self.needs_of(role).free_mib,
         };
         InstanceSpec::new(member.instance.clone(), member.uid.clone(), self.kind.clone(), member.phase, body)
     }
 
-    fn exec_for(&self, scope: &Scope) -> Exec {
+    fn exec_for(&self, role: Option<&Role>, scope: &Scope) -> Exec {
         let exec = &self.exec;
         let mut env: std::collections::BTreeMap<_, _> =
             exec.env.iter().map(|(key, value)| (key.clone(), scope.text(value))).collect();
@@ -147,43 +150,55 @@ impl Kind {
             env,
             nofile: nofile.and_then(|number| u64::try_from(number).ok()).expect("Kind::parse sees to a positive number"),
             stop_signal: exec.stop_signal,
-            stop_wait_s: exec.stop_wait_s,
+            stop_wait_s: role.and_then(|role| role.stop_wait_s).unwrap_or(exec.stop_wait_s),
             start_secs: exec.start_secs,
         }
     }
 
     fn ports_for(&self, member: &Member, scope: &Scope) -> Vec<Port> {
         let wanted = self.ports.iter().filter(|port| scope.holds(port.when.as_ref()));
-        let ports = wanted.map(|port| Port {
-            name: port.name.clone(),
-            address: match port.bind {
-                Bind::Address => member.address.clone(),
-                Bind::Loopback => "127.0.0.1".to_owned(),
-            },
-            port: scope.port(&port.setting_key()),
+        let ports = wanted.flat_map(|port| {
+            let address = match port.bind {
+                Bind::Address => member.address.as_str(),
+                Bind::Loopback => "127.0.0.1",
+            };
+            port.all().map(move |(name, key)| Port { name: name.to_owned(), address: address.to_owned(), port: scope.port(&key) })
         });
         ports.collect()
     }
 
-    fn probe_for(&self, member: &Member, scope: &Scope) -> Probe {
+    fn probe_for(&self, member: &Member, role: Option<&Role>, scope: &Scope) -> Probe {
+        let probe = role.and_then(|role| role.probe.as_ref()).unwrap_or(&self.probe);
         // Asked where the port listens: one on the loopback is not there at the member's address.
-        let on_loopback = self.ports.iter().any(|port| port.name == self.probe.port && port.bind == Bind::Loopback);
+        let on_loopback = self.ports.iter().any(|port| port.name == probe.port && port.bind == Bind::Loopback);
         let host = if on_loopback { "127.0.0.1".to_owned() } else { member.address.clone() };
-        let port = scope.port(&format!("{}_port", self.probe.port));
-        match self.probe.kind {
+        let port = scope.port(&format!("{}_port", probe.port));
+        match probe.kind {
             ProbeProtocol::Kafka => Probe::Kafka { host, port, node_id: member.node_id },
             ProbeProtocol::Zookeeper => Probe::Zookeeper { host, port },
             ProbeProtocol::Influxdb => Probe::Influxdb { host, port },
-            ProbeProtocol::Http => Probe::Http { host, port, path: self.probe.path.clone().unwrap_or_default() },
+            ProbeProtocol::RocketmqNameserver => Probe::RocketmqNameserver { host, port },
+            ProbeProtocol::RocketmqBroker => {
+                let who = probe.broker.as_ref().expect("Kind::parse refuses such a probe without broker");
+                let id = scope.text(&who.id).parse().expect("Kind::parse sees to a number");
+                let name_servers = scope.text(&who.name_servers).split(';').map(str::to_owned).collect();
+                Probe::RocketmqBroker { host, port, broker: scope.text(&who.name), id, name_servers }
+            }
+            ProbeProtocol::Http => Probe::Http { host, port, path: probe.path.clone().unwrap_or_default() },
         }
     }
 
-    fn memory_of(&self, scope: &Scope) -> u64 {
-        let settings = self.needs.memory_settings.iter().filter_map(|key| {
+    fn needs_of<'a>(&'a self, role: Option<&'a Role>) -> &'a Needs {
+        role.and_then(|role| role.needs.as_ref()).unwrap_or(&self.needs)
+    }
+
+    fn memory_of(&self, role: Option<&Role>, scope: &Scope) -> u64 {
+        let needs = self.needs_of(role);
+        let settings = needs.memory_settings.iter().filter_map(|key| {
             let bytes = scope.integer(key)?.checked_mul(self.setting(key)?.factor())?;
             u64::try_from(bytes >> 20).ok()
         });
-        self.needs.memory_mib + settings.sum::<u64>()
+        needs.memory_mib + settings.sum::<u64>()
     }
 }
 

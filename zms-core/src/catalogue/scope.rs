@@ -21,14 +21,16 @@ pub(super) enum VariableType {
     List,
 }
 
-/// Variables that every instance has, whatever its kind. `host` is `address` as it stands in front of `:port`.
-pub(super) const COMPUTED: [(&str, VariableType); 10] = [
+/// Variables that every instance has, whatever its kind. `host` is `address` as it stands in front of `:port`; `number` is its place in
+/// its role, from 1.
+pub(super) const COMPUTED: [(&str, VariableType); 11] = [
     ("service", VariableType::Text),
     ("instance", VariableType::Text),
     ("role", VariableType::Text),
     ("address", VariableType::Text),
     ("host", VariableType::Text),
     ("node_id", VariableType::Number),
+    ("number", VariableType::Number),
     ("memory_mib", VariableType::Number),
     ("members", VariableType::Number),
     ("replicas", VariableType::Number),
@@ -59,6 +61,8 @@ impl Scope {
         scope.set("address", Value::Text(member.address.clone()));
         scope.set("host", Value::Text(host));
         scope.set("node_id", Value::Integer(member.node_id.into()));
+        let before = role.and_then(|role| role.first_number).map_or(0, |first| first - 1);
+        scope.set("number", Value::Integer((member.node_id - before).into()));
         scope.set("memory_mib", Value::Integer(member.memory_mib.try_into().unwrap_or(i64::MAX)));
         for generated in &kind.generated {
             let values = match generated.per {
@@ -121,6 +125,12 @@ impl Scope {
             match setting.read(&typed).and_then(|value| self.keep_below(kind, setting, value)) {
                 Ok(value) => self.set(key, value),
                 Err(fault) => problems.push(fault.at(field)),
+            }
+        }
+        for port in &kind.ports {
+            let Some(number) = self.integer(&port.setting_key()) else { continue };
+            for beside in &port.beside {
+                self.set(&beside.setting_key(), Value::Integer(number + i64::from(beside.plus)));
             }
         }
         problems

@@ -5,6 +5,7 @@
 
 mod http;
 mod kafka;
+mod rocketmq;
 mod zookeeper;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,26 @@ pub enum Probe {
         /// HTTP port.
         port: u16,
     },
+    /// A name server of RocketMQ answers which brokers it knows, be it none.
+    RocketmqNameserver {
+        /// Address to dial.
+        host: String,
+        /// Its only port.
+        port: u16,
+    },
+    /// A broker of RocketMQ says that it is itself, then one of its name servers lists it.
+    RocketmqBroker {
+        /// Address to dial.
+        host: String,
+        /// Its main port.
+        port: u16,
+        /// `brokerName`.
+        broker: String,
+        /// `brokerId`, 0 for a master.
+        id: u64,
+        /// `host:port` of each name server; the first that answers counts.
+        name_servers: Vec<String>,
+    },
     /// `GET path` answers 200.
     Http {
         /// Address to dial.
@@ -62,6 +83,13 @@ pub enum Verdict {
         /// The server closes the connection after each answer.
         reconnect: bool,
     },
+    /// The next question, to the first of these servers (`host:port`) that answers.
+    AskAnother {
+        /// Bytes to send.
+        request: Vec<u8>,
+        /// Whom to ask, in this order.
+        at: Vec<String>,
+    },
     /// It works.
     Healthy,
     /// It does not, or not yet.
@@ -75,6 +103,8 @@ impl Probe {
             Self::Kafka { host, port, .. }
             | Self::Zookeeper { host, port }
             | Self::Influxdb { host, port }
+            | Self::RocketmqNameserver { host, port }
+            | Self::RocketmqBroker { host, port, .. }
             | Self::Http { host, port, .. } => (host, *port),
         }
     }
@@ -85,6 +115,8 @@ impl Probe {
             Self::Kafka { .. } => kafka::api_versions(),
             Self::Zookeeper { .. } => zookeeper::read_only().to_vec(),
             Self::Influxdb { host, port } => http::get(host, *port, "/ping"),
+            Self::RocketmqNameserver { .. } => rocketmq::cluster_info(),
+            Self::RocketmqBroker { .. } => rocketmq::broker_config(),
             Self::Http { host, port, path } => http::get(host, *port, path),
         }
     }
@@ -95,6 +127,10 @@ impl Probe {
             Self::Kafka { node_id, .. } => kafka::check(question, reply, end, *node_id),
             Self::Zookeeper { .. } => zookeeper::check(question, reply, end),
             Self::Influxdb { .. } => http::check_ping(reply, end),
+            Self::RocketmqNameserver { .. } => rocketmq::check_name_server(reply, end),
+            Self::RocketmqBroker { broker, id, name_servers, .. } => {
+                rocketmq::check_broker(question, reply, end, broker, *id, name_servers)
+            }
             Self::Http { .. } => http::check_ok(reply, end),
         }
     }

@@ -97,6 +97,8 @@ fn refusal(what: &str, reply: &Reply) -> MetricError {
         408 | 429 => MetricError::Passing { why, after },
         400 | 422 if has("partial write") => MetricError::Partial { dropped: said.as_deref().map_or(0, dropped), why },
         400..500 if has("queue length exceeded") => MetricError::Passing { why, after },
+        // 2.x, of a database that is not there or that this user may not see.
+        404 if has("dbrp mapping") => MetricError::Missing { what: format!("the database, or a bucket for it, to {what}") },
         404 if said.is_some() => MetricError::Missing { what: missing(&why) },
         500 if has("retention policy not found") => MetricError::Missing { what: missing(&why) },
         500..600 => MetricError::Passing { why, after },

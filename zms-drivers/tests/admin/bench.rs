@@ -7,8 +7,10 @@ use zms_core::metadata::{BrokerKind, ConsumeFrom};
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::fake::FakeCluster;
 use zms_drivers::broker::{BrokerId, ClusterAdmin, Consumer, Outgoing, PartitionId, Producer, Subscription};
-use zms_drivers::open::{self, Credentials, Endpoint, Mechanism};
+use zms_drivers::open::{self, Endpoint};
 use zms_testbed::Kafka;
+
+use crate::support::{kafka_endpoint, kafka_name};
 
 pub const DELIVERY: Duration = Duration::from_secs(20);
 
@@ -113,22 +115,13 @@ impl<'a> RealBench<'a> {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        let mut endpoint = Endpoint::plain("real", self.kafka.plain().split(','));
-        endpoint.deadline = Duration::from_secs(20);
-        if self.secure {
-            let (addresses, authority_pem, user, password) = self.kafka.tls_scram();
-            endpoint.addresses = addresses.split(',').map(str::to_owned).collect();
-            endpoint.authority_pem = Some(authority_pem.to_owned());
-            let (user, password) = (user.to_owned(), password.to_owned());
-            endpoint.credentials = Some(Credentials { mechanism: Mechanism::ScramSha512, user, password });
-        }
-        endpoint
+        kafka_endpoint(self.kafka, self.secure, Duration::from_secs(20))
     }
 }
 
 impl Bench for RealBench<'_> {
     fn name(&self) -> &'static str {
-        if self.secure { "tls" } else { "plain" }
+        kafka_name(self.kafka, self.secure)
     }
 
     fn admin(&self) -> Arc<dyn ClusterAdmin> {

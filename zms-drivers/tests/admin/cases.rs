@@ -15,13 +15,7 @@ use crate::bench::{Bench, RealBench, message, name};
 
 type Case = for<'a> fn(&'a dyn Bench) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
-        pub const ALL: &[(&str, Case)] = &[$((stringify!($case), |bench| Box::pin($case(bench)))),*];
-    };
-}
-
-cases! {
+cases! { ALL:
     a_cluster_says_who_is_there,
     a_topic_is_made_once_and_never_made_otherwise,
     a_topic_that_cannot_be_is_refused,

@@ -16,25 +16,14 @@ use super::bench::{Bench, DELIVERY, Kind, message, name};
 
 pub type Case = for<'a> fn(&'a dyn Bench) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
-        pub const ALL: &[(&str, Case)] = &[$((stringify!($case), |bench| Box::pin($case(bench)))),*];
-    };
-}
-
 /// Runs all cases that this kind can have; says how many.
 pub async fn run(bench: &dyn Bench) -> usize {
     let only = super::only::ALL.iter().filter(|(kinds, ..)| kinds(bench.kind())).map(|(_, name, case)| (*name, *case));
     let cases: Vec<(&str, Case)> = ALL.iter().copied().chain(only).collect();
-    for (name, case) in &cases {
-        println!("{}: {name}", bench.name());
-        let done = tokio::time::timeout(Duration::from_secs(60), case(bench)).await;
-        assert!(done.is_ok(), "{name} on {}: not done within 60 s", bench.name());
-    }
-    cases.len()
+    run!(cases.as_slice(), bench)
 }
 
-cases![
+cases![ALL:
     a_message_comes_back_as_it_was_sent,
     messages_of_one_key_stay_in_order_in_one_partition,
     a_topic_that_is_not_there_is_missing,

@@ -12,8 +12,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use zms_core::metadata::BrokerKind;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{Consumer, PartitionId, Producer, Subscription};
-use zms_drivers::open::{self, Credentials, Endpoint, Mechanism};
-use zms_testbed::{Kafka, KafkaWish};
+use zms_drivers::open::{self, Endpoint};
+use zms_testbed::{Kafka, KafkaLine, KafkaWish};
+
+use crate::support::{kafka_endpoint, kafka_name};
 
 use super::bench::{Bench, DELIVERY, Kind};
 
@@ -25,8 +27,8 @@ pub fn consumer(endpoint: &Endpoint, subscription: &Subscription) -> Arc<dyn Con
     open::consumer(BrokerKind::Kafka, endpoint, subscription).unwrap()
 }
 
-pub fn start() -> Kafka {
-    Kafka::start(KafkaWish { secure: true, ..KafkaWish::default() })
+pub fn start(line: KafkaLine) -> Kafka {
+    Kafka::start(KafkaWish { line, secure: true, ..KafkaWish::default() })
 }
 
 pub struct RealBench<'a> {
@@ -40,16 +42,7 @@ impl<'a> RealBench<'a> {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        let mut endpoint = Endpoint::plain("real", self.kafka.plain().split(','));
-        endpoint.deadline = Duration::from_secs(10);
-        if self.secure {
-            let (addresses, authority_pem, user, password) = self.kafka.tls_scram();
-            endpoint.addresses = addresses.split(',').map(str::to_owned).collect();
-            endpoint.authority_pem = Some(authority_pem.to_owned());
-            let (user, password) = (user.to_owned(), password.to_owned());
-            endpoint.credentials = Some(Credentials { mechanism: Mechanism::ScramSha512, user, password });
-        }
-        endpoint
+        kafka_endpoint(self.kafka, self.secure, Duration::from_secs(10))
     }
 
     fn config(&self) -> ClientConfig {
@@ -62,7 +55,7 @@ impl<'a> RealBench<'a> {
 #[async_trait]
 impl Bench for RealBench<'_> {
     fn name(&self) -> &'static str {
-        if self.secure { "tls" } else { "plain" }
+        kafka_name(self.kafka, self.secure)
     }
 
     fn kind(&self) -> Kind {

@@ -23,6 +23,18 @@ pub trait Bench: Sync {
     fn sink(&self, store: &Store) -> Arc<dyn MetricSink>;
     fn store(&self, store: &Store) -> Arc<dyn MetricStore>;
     fn admin_as(&self, user: &str, password: &str) -> Arc<dyn MetricAdmin>;
+    /// 2 says of what somebody may not ask that it is not there.
+    fn hides(&self) -> bool {
+        false
+    }
+    /// A database with our retentions, and its users.
+    async fn prepare(&self, database: &str, users: &[(&str, &str, Right)]) {
+        let admin = self.admin_as(ADMINISTRATOR, PASSWORD);
+        admin.ensure_database(database).await.unwrap();
+        for (user, password, right) in users {
+            admin.ensure_user(user, password, database, *right).await.unwrap();
+        }
+    }
     /// Somebody else makes a database without our retentions.
     async fn make_database(&self, database: &str);
     /// Somebody else makes a retention, or changes one.
@@ -51,12 +63,10 @@ pub struct Rig {
 
 impl Rig {
     pub async fn new(bench: &dyn Bench, database: &str) -> Self {
-        let admin = admin(bench);
-        admin.ensure_database(database).await.unwrap();
         let of = |user: &str| store(bench, database, &format!("{database} {user}"), &format!("{user}'s password"));
         let (writes, asks) = (of("writer"), of("reader"));
-        admin.ensure_user(&writes.user, &writes.password, database, Right::Write).await.unwrap();
-        admin.ensure_user(&asks.user, &asks.password, database, Right::Read).await.unwrap();
+        let users = [(&writes, Right::Write), (&asks, Right::Read)];
+        bench.prepare(database, &users.map(|(store, right)| (store.user.as_str(), store.password.as_str(), right))).await;
         Self { sink: bench.sink(&writes), store: bench.store(&asks), writes, asks }
     }
 

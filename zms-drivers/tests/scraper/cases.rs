@@ -31,13 +31,7 @@ pub trait Scraped: Bench {
 
 type Case = for<'a> fn(&'a dyn Scraped) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
-        pub const ALL: &[(&str, Case)] = &[$((stringify!($case), |bench| Box::pin($case(bench)))),*];
-    };
-}
-
-cases! {
+cases! { ALL:
     ends_and_committed_offsets_are_exact_and_move,
     a_partition_without_a_committed_offset_is_absent,
     a_group_that_never_committed_has_no_offsets,

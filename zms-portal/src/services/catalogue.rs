@@ -7,10 +7,11 @@ use anyhow::Context;
 use zms_core::catalogue::Kind;
 
 /// The catalogue files of this repository, so that the portal is one file.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("collector.toml", include_str!("../../../catalogue/collector.toml")),
     ("influxdb.toml", include_str!("../../../catalogue/influxdb.toml")),
     ("kafka.toml", include_str!("../../../catalogue/kafka.toml")),
+    ("rocketmq.toml", include_str!("../../../catalogue/rocketmq.toml")),
     ("zookeeper.toml", include_str!("../../../catalogue/zookeeper.toml")),
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use zms_core::catalogue::{Fault, Kind, Member, Planned, Service};
+use zms_core::catalogue::{Fault, Kind, Member, Place, Planned, Service};
 use zms_core::host::Phase;
 use zms_core::names::{InstanceId, ServiceName};
 use zms_core::package::PackageRef;
@@ -52,7 +52,8 @@ pub(super) fn decide(known: &Known<'_>, wish: &Wish) -> Result<Decided, Vec<Prob
         Vec::new()
     });
     let name = checked_name(known, wish, &mut problems);
-    let members = chosen.iter().zip(1..).map(|((host, wished), number)| member(wish, &name, number, host, wished)).collect();
+    let places = kind.places(chosen.len(), &wish.settings);
+    let members = places.iter().map(|place| member(wish, &name, place, chosen[place.host])).collect();
     let generated = wish.generated.iter().filter(|(key, _)| !key.contains('/'));
     let service = Service {
         name,
@@ -61,7 +62,7 @@ pub(super) fn decide(known: &Known<'_>, wish: &Wish) -> Result<Decided, Vec<Prob
         members,
         generated: generated.map(|(key, value)| (key.clone(), value.clone())).collect(),
     };
-    let hosts: Vec<HostRow> = chosen.into_iter().map(|(host, _)| host.clone()).collect();
+    let hosts: Vec<HostRow> = places.iter().map(|place| chosen[place.host].0.clone()).collect();
     let has_version_problem = problems.iter().any(|problem| problem.field == "version");
     match kind.plan(&service) {
         Ok(planned) if problems.is_empty() => return Ok(Decided { service, planned, hosts }),
@@ -168,7 +169,8 @@ fn checked_name(known: &Known<'_>, wish: &Wish, problems: &mut Vec<Problem>) -> 
     })
 }
 
-fn member(wish: &Wish, service: &ServiceName, number: i32, host: &HostRow, wished: &WishedHost) -> Member {
+fn member(wish: &Wish, service: &ServiceName, place: &Place, (host, wished): (&HostRow, &WishedHost)) -> Member {
+    let number = place.number;
     let prefix = format!("{number}/");
     let generated = wish.generated.iter().filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?.to_owned(), value.clone())));
     Member {
@@ -180,7 +182,7 @@ fn member(wish: &Wish, service: &ServiceName, number: i32, host: &HostRow, wishe
         memory_mib: host.facts.memory_mib,
         phase: Phase::Running,
         restart: 0,
-        role: None,
+        role: place.role.clone(),
         generated: generated.collect(),
         settings: BTreeMap::new(),
     }

@@ -13,7 +13,7 @@ const NOW: i64 = 1_795_608_000_000;
 
 async fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
-    for (name, version) in [("zookeeper", "3.9.5"), ("kafka", "4.3.1"), ("jolokia", "2.6.0"), ("influxdb", "1.6.7")] {
+    for (name, version) in [("zookeeper", "3.9.5"), ("kafka", "4.3.1"), ("jolokia", "2.6.0"), ("rocketmq", "5.5.0")] {
         put(folder.path(), name, version, "any", name.as_bytes());
     }
     put(folder.path(), "jre", "17.0.15", "x86_64", b"jre");
@@ -66,6 +66,28 @@ async fn one_zookeeper_and_one_kafka_are_planned_in_full() {
         assert!(spec.body.files.iter().any(|file| file.body.contains(needle)), "{:#?}", spec.body.files);
         assert!(decided.planned[0].memory_mib > 0);
     }
+}
+
+#[tokio::test]
+async fn a_host_of_rocketmq_has_an_instance_for_each_of_its_roles() {
+    let fixture = fixture().await;
+    let mut wish = fixture.wish("rocketmq", 2);
+    wish.settings.insert("slaves".to_owned(), "true".to_owned());
+    let decided = fixture.decide(&wish).unwrap();
+    let placed = decided.planned.iter().zip(&decided.hosts).zip(&decided.service.members).map(|((planned, host), member)| {
+        (planned.spec.id.as_str(), planned.role.as_deref().unwrap(), host.name.as_str(), member.address.as_str())
+    });
+    assert_eq!(
+        placed.collect::<Vec<_>>(),
+        [
+            ("orders-1", "master", "host-1", "10.0.0.1"),
+            ("orders-2", "master", "host-2", "10.0.0.2"),
+            ("orders-101", "slave", "host-2", "10.0.0.2"),
+            ("orders-102", "slave", "host-1", "10.0.0.1"),
+            ("orders-201", "nameserver", "host-1", "10.0.0.1"),
+            ("orders-202", "nameserver", "host-2", "10.0.0.2"),
+        ]
+    );
 }
 
 #[tokio::test]

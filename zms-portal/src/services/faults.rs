@@ -34,6 +34,8 @@ pub fn say(m: Messages, fault: &Fault) -> String {
         Fault::SameAs { other } => m.services_fault_same_as(other),
         Fault::PortTaken { port, other } => m.services_fault_port_taken(port, other),
         Fault::UnknownRole { role, roles } => m.services_fault_unknown_role(role, roles),
+        Fault::MissingRole { role } => m.services_fault_missing_role(role),
+        Fault::Settled { setting } => m.services_fault_settled(setting),
         Fault::BadGenerated { name } => m.services_fault_bad_generated(name),
     }
 }

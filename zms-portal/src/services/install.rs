@@ -136,7 +136,7 @@ pub(super) async fn begin(
     let detail = json!({
         "kind": row.kind,
         "packages": row.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect::<Vec<_>>(),
-        "hosts": hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(),
+        "hosts": hosts.iter().map(|host| host.name.as_str()).collect::<std::collections::BTreeSet<_>>(),
         "settings": row.settings,
         "flow": flow,
     });

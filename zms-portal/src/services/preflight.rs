@@ -48,7 +48,11 @@ pub(super) struct InUse {
 /// Asks all hosts at the same time; the checks in the order of the members.
 pub(super) async fn run(app: &App, decided: &Decided, in_use: &InUse) -> Vec<Checked> {
     let asked = decided.planned.iter().zip(&decided.hosts).map(async |(planned, host)| {
-        let mut checks = portal_checks(&planned.spec, planned.memory_mib, host.facts.memory_mib, &host.id, in_use);
+        // Of this service there may be more than one instance on a host.
+        let others = decided.planned.iter().zip(&decided.hosts).filter(|(_, other)| other.id == host.id);
+        let beside_mib = others.map(|(other, _)| other.memory_mib).sum::<u64>() - planned.memory_mib;
+        let memory = Memory { needs_mib: planned.memory_mib, beside_mib, has_mib: host.facts.memory_mib };
+        let mut checks = portal_checks(&planned.spec, memory, &host.id, in_use);
         let ask = Ask::Preflight { instances: vec![planned.spec.clone()] };
         // The hub has the deadline too; this one holds whatever the hub does.
         let answer = tokio::time::timeout(DEADLINE + SPARE, hosts::ask(app, &host.id, ask, DEADLINE)).await;
@@ -74,7 +78,19 @@ pub(super) async fn run(app: &App, decided: &Decided, in_use: &InUse) -> Vec<Che
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-fn portal_checks(spec: &InstanceSpec, needs_mib: u64, has_mib: u64, host: &str, in_use: &InUse) -> Vec<(String, Level, Text)> {
+/// Of a host, in MiB.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    /// What the instance may use.
+    needs_mib: u64,
+    /// What the service's other instances on this host may.
+    beside_mib: u64,
+    /// What there is; 0 if the host never said.
+    has_mib: u64,
+}
+
+fn portal_checks(spec: &InstanceSpec, memory: Memory, host: &str, in_use: &InUse) -> Vec<(String, Level, Text)> {
+    let Memory { needs_mib, beside_mib, has_mib } = memory;
     let mut checks = Vec::new();
     for port in &spec.body.ports {
         let others = in_use.instances.iter().filter(|other| other.host_id == host && other.spec.phase != Phase::Absent);
@@ -85,8 +101,7 @@ fn portal_checks(spec: &InstanceSpec, needs_mib: u64, has_mib: u64, host: &str, 
             checks.push(("port".to_owned(), Level::Fail, Text::new(move |m| m.services_check_port(number, &name))));
         }
     }
-    let others_mib = in_use.memory_mib.get(host).copied().unwrap_or_default();
-    // 0: the host never said how much it has.
+    let others_mib = beside_mib + in_use.memory_mib.get(host).copied().unwrap_or_default();
     if has_mib > 0 {
         let fits = needs_mib + others_mib <= has_mib * MEMORY_PERCENT / 100;
         let level = if fits { Level::Pass } else { Level::Warn };
@@ -106,7 +121,8 @@ mod tests {
     use crate::services::test_support::{instance_row, spec};
 
     fn levels(spec: &InstanceSpec, needs_mib: u64, has_mib: u64, in_use: &InUse) -> Vec<(String, Level)> {
-        portal_checks(spec, needs_mib, has_mib, "H", in_use).into_iter().map(|(name, level, _)| (name, level)).collect()
+        let memory = Memory { needs_mib, beside_mib: 0, has_mib };
+        portal_checks(spec, memory, "H", in_use).into_iter().map(|(name, level, _)| (name, level)).collect()
     }
 
     #[test]

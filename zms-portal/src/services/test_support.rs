@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zms_core::catalogue::{Kind, Member, Needed, Per, Service};
+use zms_core::catalogue::{Kind, Member, Needed, Per, Place, Service};
 use zms_core::host::{Exec, Health, HostFacts, InstanceReport, InstanceSpec, Phase, Port, SpecBody, Step, StopSignal};
 use zms_core::names::{InstanceId, KindName, ServiceName, Sha512, Version};
 use zms_core::package::PackageRef;
@@ -44,23 +44,23 @@ pub fn spec(instance: &str, phase: Phase, port: u16) -> InstanceSpec {
     )
 }
 
-/// A service of `kind` with `members` members on hosts of `memory_mib`, and no setting touched.
-pub fn service(kind: &Kind, members: usize, memory_mib: u64) -> Service {
+/// A service of `kind` on so many hosts of `memory_mib`, and no setting touched.
+pub fn service(kind: &Kind, hosts: usize, memory_mib: u64) -> Service {
     let name = kind.name().as_str();
     let make = |per: Per, seed: u8| -> BTreeMap<String, String> {
         let wanted = kind.generated().iter().filter(|generated| generated.per == per);
         wanted.map(|generated| (generated.name.clone(), generated.make([seed; 16]))).collect()
     };
-    let member = |number: usize| Member {
-        instance: InstanceId::new(format!("{name}-{number}")).unwrap(),
-        uid: format!("uid-{number}"),
-        node_id: i32::try_from(number).unwrap(),
-        address: format!("10.0.0.{number}"),
+    let member = |place: Place| Member {
+        instance: InstanceId::new(format!("{name}-{}", place.number)).unwrap(),
+        uid: format!("uid-{}", place.number),
+        node_id: place.number,
+        address: format!("10.0.0.{}", place.host + 1),
         memory_mib,
         phase: Phase::Running,
         restart: 0,
-        role: None,
-        generated: make(Per::Instance, u8::try_from(number).unwrap()),
+        role: place.role,
+        generated: make(Per::Instance, u8::try_from(place.number).unwrap()),
         settings: BTreeMap::new(),
     };
     let package = |needed: &Needed| PackageRef {
@@ -73,7 +73,7 @@ pub fn service(kind: &Kind, members: usize, memory_mib: u64) -> Service {
         name: ServiceName::new(name).unwrap(),
         packages: kind.packages().iter().map(package).collect(),
         settings: BTreeMap::new(),
-        members: (1..=members).map(member).collect(),
+        members: kind.places(hosts, &BTreeMap::new()).into_iter().map(member).collect(),
         generated: make(Per::Service, 200),
     }
 }

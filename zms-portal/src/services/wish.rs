@@ -158,7 +158,10 @@ impl Wish {
         for generated in kind.generated() {
             let names: Vec<String> = match generated.per {
                 Per::Service => vec![generated.name.clone()],
-                Per::Instance => (1..=self.hosts.len()).map(|number| format!("{number}/{}", generated.name)).collect(),
+                Per::Instance => {
+                    let places = kind.places(self.hosts.len(), &self.settings);
+                    places.iter().map(|place| format!("{}/{}", place.number, generated.name)).collect()
+                }
             };
             for name in names {
                 self.generated.entry(name).or_insert_with(|| generated.make(random()));

@@ -2,6 +2,7 @@
 
 mod names;
 mod output;
+mod roles;
 mod settings;
 
 use std::fmt;
@@ -65,20 +66,24 @@ impl Kind {
         names::check(&kind, &mut findings);
         settings::check(&kind, &mut findings);
         output::check(&kind, &mut findings);
+        roles::check(&kind, &mut findings);
         figures(&kind, &mut findings);
         if findings.0.is_empty() { Ok(kind) } else { Err(CatalogueError::Content(findings.0)) }
     }
 }
 
-/// A port as a setting. Below 1024 only root may listen.
+/// A port as a setting. Below 1024 only root may listen, at the ports beside it too.
 fn port_setting(port: &PortKind) -> Setting {
+    let beside = || port.beside.iter().map(|beside| i64::from(beside.plus)).chain([0]);
+    let below = beside().min().unwrap_or_default();
+    let above = beside().max().unwrap_or_default();
     Setting {
         key: port.setting_key(),
         group: "ports".to_owned(),
         value_type: ValueType::Integer,
         unit: String::new(),
-        min: Some(Scalar::Integer(1024)),
-        max: Some(Scalar::Integer(65535)),
+        min: Some(Scalar::Integer(1024 - below)),
+        max: Some(Scalar::Integer(65535 - above)),
         at_most: None,
         unlimited: None,
         choices: Vec::new(),
@@ -163,9 +168,9 @@ fn hosts(kind: &Kind, findings: &mut Findings) {
         let same = role.values.keys().eq(kind.roles[0].values.keys());
         findings.add_unless(same, name, "its values must have the same names as those of the first role");
     }
-    for port in &kind.ports {
-        let good = !port.name.is_empty() && port.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        findings.add_unless(good, format!("port \"{}\"", port.name), "a port's name has lower-case letters and _ only");
+    for name in kind.ports.iter().flat_map(|port| port.all().map(|(name, _)| name)) {
+        let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        findings.add_unless(good, format!("port \"{name}\""), "a port's name has lower-case letters and _ only");
     }
 }
 

@@ -68,7 +68,9 @@ fn variables(kind: &Kind) -> Vec<(String, Stage, VariableType)> {
     let roles = kind.roles.first().into_iter().flat_map(|role| role.values.keys());
     let roles = roles.map(|name| (name.clone(), Stage::List, VariableType::Text));
     let lists = kind.lists.iter().map(|list| (list.name.clone(), Stage::Output, VariableType::Text));
-    computed.chain(settings).chain(generated).chain(roles).chain(lists).collect()
+    let beside = kind.ports.iter().flat_map(|port| &port.beside);
+    let beside = beside.map(|port| (port.setting_key(), Stage::Role, VariableType::Number));
+    computed.chain(settings).chain(beside).chain(generated).chain(roles).chain(lists).collect()
 }
 
 fn variable_type(value_type: ValueType) -> VariableType {
@@ -100,6 +102,11 @@ fn templates(kind: &Kind) -> Vec<(String, Stage, &Template)> {
             }
             all.push((place, Stage::Output, &line.key));
         }
+    }
+    for broker in kind.roles.iter().filter_map(|role| role.probe.as_ref()).chain([&kind.probe]).filter_map(|p| p.broker.as_ref())
+    {
+        let templates = [&broker.name, &broker.id, &broker.name_servers];
+        all.extend(templates.map(|template| ("probe, broker".to_owned(), Stage::Output, template)));
     }
     for prepare in &kind.prepare {
         match prepare {
@@ -141,7 +148,9 @@ fn conditions(kind: &Kind) -> Vec<(String, &Condition)> {
     let targets = kind.settings.iter().flat_map(|setting| setting.into.iter().map(move |target| (setting, target)));
     let targets =
         targets.filter_map(|(setting, target)| Some((format!("setting \"{}\", into", setting.key), target.when.as_ref()?)));
-    ports.chain(lines).chain(args).chain(targets).collect()
+    let roles = kind.roles.iter().filter_map(|role| Some((format!("role \"{}\"", role.name), role.when.as_ref()?)));
+    let files = kind.files.iter().filter_map(|file| Some((format!("file \"{}\"", file.name), file.when.as_ref()?)));
+    ports.chain(lines).chain(args).chain(targets).chain(roles).chain(files).collect()
 }
 
 fn agents(kind: &Kind, place: &str, name: &str, findings: &mut Findings) {
@@ -197,7 +206,7 @@ fn used(kind: &Kind, variables: &[(String, Stage, VariableType)], findings: &mut
         Arg::Always(_) | Arg::When(_) => None,
     });
     let named: Vec<&str> = args.chain(kind.exec.more_env.as_deref()).collect();
-    let is_port = |name: &str| kind.ports.iter().any(|port| port.setting_key() == name);
+    let is_port = |name: &str| kind.ports.iter().any(|port| port.all().any(|(_, key)| key == name));
     for (name, ..) in variables.iter().skip(COMPUTED.len()) {
         let written = kind.setting(name).is_some_and(|setting| !setting.into.is_empty())
             || is_port(name)

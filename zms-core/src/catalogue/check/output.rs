@@ -1,9 +1,9 @@
-//! Files, preparations, the process and its probe.
+//! Files, preparations and the process.
 
 use super::{Findings, names};
 use crate::catalogue::guard;
 use crate::catalogue::model::Kind;
-use crate::catalogue::output::{Arg, FileKind, Format, LineValue, PrepareKind, ProbeProtocol};
+use crate::catalogue::output::{Arg, FileKind, Format, LineValue, PrepareKind};
 use crate::catalogue::setting::ValueType;
 
 pub(super) fn check(kind: &Kind, findings: &mut Findings) {
@@ -13,8 +13,8 @@ pub(super) fn check(kind: &Kind, findings: &mut Findings) {
     for prepare in &kind.prepare {
         match prepare {
             PrepareKind::Copy { from, to } => {
-                let known = kind.files.iter().any(|file| file.name == *from);
-                findings.add_unless(known, "prepare, from", format_args!("there is no file \"{from}\""));
+                let known = kind.files.iter().any(|file| file.name == *from && file.when.is_none());
+                findings.add_unless(known, "prepare, from", format_args!("there is no file \"{from}\" that every instance has"));
                 let inside = to.to_string().starts_with("{data}/");
                 findings.add_unless(inside, "prepare, to", "a copy goes into the data folder: {data}/<name>");
             }
@@ -25,16 +25,6 @@ pub(super) fn check(kind: &Kind, findings: &mut Findings) {
         }
     }
     exec(kind, findings);
-    let probe = &kind.probe;
-    let known = kind.ports.iter().any(|port| port.name == probe.port && port.when.is_none());
-    findings.add_unless(known, "probe, port", format_args!("\"{}\" is no port that every instance has", probe.port));
-    let is_http = probe.kind == ProbeProtocol::Http;
-    let path = probe.path.as_ref().is_some_and(|path| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()));
-    findings.add_unless(
-        path == is_http && probe.path.is_some() == is_http,
-        "probe, path",
-        "probes of kind http, and no others, have a path that begins with /",
-    );
 }
 
 fn files(kind: &Kind, file: &FileKind, findings: &mut Findings) {

@@ -21,7 +21,8 @@ pub(super) fn check(kind: &Kind, findings: &mut Findings) {
         }
         targets(kind, setting, &name, findings);
     }
-    for key in &kind.needs.memory_settings {
+    let needs = kind.roles.iter().filter_map(|role| role.needs.as_ref()).chain([&kind.needs]);
+    for key in needs.flat_map(|needs| &needs.memory_settings) {
         let is_size = kind.setting(key).is_some_and(|setting| setting.value_type == ValueType::Bytes);
         findings.add_unless(is_size, "needs, memory_settings", format_args!("\"{key}\" is no setting of type bytes"));
     }

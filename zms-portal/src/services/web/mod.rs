@@ -163,7 +163,7 @@ pub fn step_text(step: &str, m: &Messages) -> &'static str {
 pub fn kind_icon(kind: &str) -> &'static str {
     match kind {
         "zookeeper" => icon("sitemap"),
-        "kafka" => icon("messages"),
+        "kafka" | "rocketmq" => icon("messages"),
         "influxdb" => icon("chart-line"),
         _ => icon("box"),
     }

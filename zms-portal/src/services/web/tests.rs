@@ -235,7 +235,7 @@ async fn the_api_has_the_shapes_that_scripts_rely_on() {
     let (_, body) = call(&portal, "GET", "/packages", none.clone()).await;
     assert_eq!(body["items"][0]["used_by"][0]["service"], "zk");
     let (_, body) = call(&portal, "GET", "/kinds", none.clone()).await;
-    assert_eq!(body["items"].as_array().unwrap().len(), 4);
+    assert_eq!(body["items"].as_array().unwrap().len(), 5);
     let room = serde_json::json!({ "name": "room-a", "title": "Room A", "colour": "red", "protected": true });
     let (status, body) = call(&portal, "POST", "/environments", room).await;
     assert_eq!((status, &body["protected"]), (StatusCode::CREATED, &true.into()));
