@@ -162,7 +162,7 @@ async fn invite_user(
 }
 
 /// Makes a link with which a person sets a new password; for administrators. It is told once; roles stay.
-#[utoipa::path(post, path = "/users/{name}/password-link", tag = "users", params(("name" = String, Path, description = "The user name")),
+#[utoipa::path(post, path = "/users/{name}/password-link", tag = "users", params(("name" = String, Path, description = "The user name", example = "grace")),
     responses((status = 201, description = "Made", body = Invited), (status = 403, description = "Administrators only"),
         (status = 404, description = "Nobody has this name")))]
 async fn make_password_link(
