@@ -13,7 +13,7 @@ use crate::{groups, topics};
 
 /// How a topic or group stands to the environment's governed ones.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-#[serde(tag = "governed", rename_all = "snake_case")]
+#[serde(tag = "is", rename_all = "snake_case")]
 pub enum Governed {
     /// It is.
     Yes,

@@ -57,7 +57,7 @@ pub(super) async fn try_cluster(
 
 /// Changes how an adopted cluster is reached; for operators.
 #[utoipa::path(patch, path = "/environments/{env}/clusters/{name}", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "old-kafka")),
     request_body = ClusterChange, responses((status = 200, description = "As it is now", body = ClusterItem),
         (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such cluster"),
         (status = 409, description = "ZMS installed it"), (status = 422, description = "Fields are wrong")))]
@@ -75,7 +75,7 @@ pub(super) async fn change_cluster(
 
 /// Lets an adopted cluster go; for operators. Nothing on its brokers is touched.
 #[utoipa::path(delete, path = "/environments/{env}/clusters/{name}", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "old-kafka")),
     responses((status = 202, description = "It goes", body = Started), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such cluster"),
         (status = 409, description = "ZMS installed it, governed topics live there, or another flow holds it")))]
@@ -94,7 +94,7 @@ pub(super) async fn let_go_cluster(
 /// Lets applications find an adopted cluster; for operators. Its node is written, and the topics of statistics are made on it if no other
 /// cluster of the environment has them.
 #[utoipa::path(post, path = "/environments/{env}/clusters/{name}/publish", tag = "clusters",
-    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "old-kafka")),
     responses((status = 202, description = "It begins", body = Started), (status = 403, description = "Operators and administrators only"),
         (status = 404, description = "There is no such cluster"), (status = 409, description = "ZMS installed it, or another flow holds it")))]
 pub(super) async fn publish_cluster(
@@ -109,10 +109,10 @@ pub(super) async fn publish_cluster(
     Ok((StatusCode::ACCEPTED, Json(Started { flow })))
 }
 
-/// What a take-over would do, and what cannot be taken over and why. Changes nothing.
+/// What a take-over would do, and what cannot be taken over and why; for operators. Changes nothing.
 #[utoipa::path(post, path = "/environments/{env}/clusters/{name}/take-over/preview", tag = "clusters",
     params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the cluster", example = "kafka")),
-    request_body = Choice, responses((status = 200, description = "What fits", body = Preview), (status = 404, description = "There is no such cluster"),
+    request_body = Choice, responses((status = 200, description = "What fits", body = Preview), (status = 403, description = "Operators and administrators only"), (status = 404, description = "There is no such cluster"),
         (status = 503, description = "Nothing is known of the cluster now")))]
 pub(super) async fn preview_take_over(
     user: User,
@@ -120,7 +120,7 @@ pub(super) async fn preview_take_over(
     Path((env, name)): Path<(String, String)>,
     Json(choice): Json<Choice>,
 ) -> Result<Json<Preview>> {
-    user.require(Role::Viewer)?;
+    user.require(Role::Operator)?;
     let environment = environments::find_by_name(&app.db, &env).await?;
     let cluster = super::super::find(&app.db, &environment.id, &name).await?;
     Ok(Json(takeover::preview(&app, &cluster, &choice, now_ms()).await?))

@@ -90,7 +90,7 @@ async fn get_cluster(user: User, State(app): State<App>, Path((env, name)): Path
 struct TopicOnCluster {
     #[serde(flatten)]
     topic: PhysicalTopic,
-    #[serde(flatten)]
+    /// Whether it is governed, or why not.
     governed: Governed,
 }
 
@@ -110,7 +110,7 @@ struct TopicsOnCluster {
 struct GroupOnCluster {
     #[serde(flatten)]
     group: PhysicalGroup,
-    #[serde(flatten)]
+    /// Whether it is governed, or why not.
     governed: Governed,
 }
 

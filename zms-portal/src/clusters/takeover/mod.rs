@@ -34,7 +34,7 @@ const LONGEST_OWNER: usize = 64;
 /// What is to be taken over. Names must fit exactly; one that is in `pattern` and in the lists counts once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schema(example = json!({ "pattern": "orders*", "topics": [], "groups": [], "owner": "dora" }))]
+#[schema(as = TakeOverChoice, example = json!({ "pattern": "*", "topics": [], "groups": [], "owner": "ada" }))]
 pub struct Choice {
     /// Topics and groups by a pattern: `*` is any characters, `?` one. Empty: none.
     pub pattern: String,
@@ -48,11 +48,11 @@ pub struct Choice {
 
 /// One topic or group of a preview.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = TakeOverItem)]
 pub struct Item {
     /// Its name there.
     pub name: String,
     /// What would become of it.
-    #[serde(flatten)]
     pub governed: Governed,
     /// A group's topics.
     pub on: Vec<String>,
@@ -60,6 +60,7 @@ pub struct Item {
 
 /// What a take-over would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = TakeOverPreview)]
 pub struct Preview {
     /// Applications find the cluster; without that nothing is taken over.
     pub published: bool,

@@ -113,9 +113,12 @@ impl Operation<'_> {
             | "create_user"
             | "change_user"
             | "invite_user"
+            | "make_password_link"
             | "accept_invitation" => Moment::People,
-            "change_environment" | "make_join_line" | "withdraw_join_line" | "rename_host" | "revoke_host"
-            | "rescan_packages" | "plan_service" | "install_service" | "set_stores" | "make_client_file" => Moment::Hosts,
+            "change_environment" | "make_join_line" | "withdraw_join_line" | "rename_host" | "revoke_host" | "adopt_cluster"
+            | "try_cluster" | "change_cluster" | "publish_cluster" | "let_go_cluster" | "set_networks" | "rescan_packages"
+            | "plan_service" | "install_service" | "set_stores" | "make_client_file" => Moment::Hosts,
+            "preview_take_over" | "take_over_cluster" => Moment::Kafka,
             "change_service" | "remove_service" | "act_on_service" | "act_on_instance" | "cancel_service" | "apply" => {
                 Moment::Kafka
             }
@@ -132,7 +135,8 @@ impl Operation<'_> {
         match self.id {
             "finish_setup" => stage.accept_code(&body()).await,
             "accept_invitation" => stage.invite_grace(&body()).await,
-            "get_user" | "change_user" => stage.add_grace().await,
+            "get_user" | "change_user" | "make_password_link" => stage.add_grace().await,
+            "change_cluster" | "publish_cluster" | "let_go_cluster" => stage.adopt().await,
             "cancel" => stage.approve().await,
             "cancel_service" => stage.restart().await,
             _ => {}

@@ -175,6 +175,13 @@ impl Stage {
         .await;
     }
 
+    /// A cluster that runs already is adopted as `old-kafka`.
+    pub async fn adopt(&self) {
+        let path = "/environments/dev/clusters".to_owned();
+        let body = json!({ "name": "old-kafka", "kind": "kafka", "addresses": "10.0.0.9:9092" }).to_string();
+        self.act(&Call { method: "post".to_owned(), path, body }).await;
+    }
+
     /// Somebody restarts `kafka`; it is not done yet.
     pub async fn restart(&self) {
         let path = "/environments/dev/services/kafka/act/restart".to_owned();

@@ -121,7 +121,8 @@ impl Story {
 
         install("kafka").await;
         until("the cluster is published", async || {
-            crate::clusters::list(&app.db, &environment.id).await.unwrap().iter().any(|cluster| cluster.epoch > 0)
+            let flows = app.engine.of_subject(Some(&environment.id), "cluster/kafka").await.unwrap();
+            !flows.is_empty() && flows.iter().all(|flow| flow.status.is_final())
         })
         .await;
         story.keep(app, Moment::Kafka).await;
