@@ -181,6 +181,7 @@ mod tests {
         let mut ids: Vec<PartitionId> = ["b/0", "a/10", "a/2"].into_iter().map(|text| text.parse().unwrap()).collect();
         ids.sort();
         assert_eq!(ids.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a/2", "a/10", "b/0"]);
-        assert!(PartitionId::from(3) == 3 && PartitionId::queue("a", 3) != 3 && BrokerId::named("a", 1) != 1);
+        let three: PartitionId = 3.into();
+        assert!(three == 3 && PartitionId::queue("a", 3) != 3 && BrokerId::named("a", 1) != 1);
     }
 }
