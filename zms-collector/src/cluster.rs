@@ -148,7 +148,7 @@ async fn watch(name: ClusterName, source: Source, tools: Tools) {
             Err(error) => Err(error.clone()),
         };
         let mut outcome = tick::tick(&name, at_ms, said, &mut before);
-        outcome.cluster.kind = node.broker;
+        outcome.cluster.kind = kind;
         tools.sink.push(outcome.points);
         tools.board.put(at_ms, outcome.cluster, outcome.topics, outcome.groups);
     }

@@ -55,6 +55,9 @@ impl Governed {
     }
 }
 
+/// A name, and how it stands.
+pub type Standing<'a> = (&'a PhysicalName, Governed);
+
 /// Names that are governed in an environment, each with the cluster that it lives on.
 #[derive(Debug, Clone, Default)]
 pub struct Register {
@@ -126,11 +129,7 @@ impl Register {
     }
 
     /// Topics and groups of a picture, each with how it stands.
-    pub fn of<'a>(
-        &self,
-        cluster: &Cluster,
-        picture: &'a Picture,
-    ) -> (Vec<(&'a PhysicalName, Governed)>, Vec<(&'a PhysicalName, Governed)>) {
+    pub fn of<'a>(&self, cluster: &Cluster, picture: &'a Picture) -> (Vec<Standing<'a>>, Vec<Standing<'a>>) {
         let topics = picture.topics.iter().map(|topic| (&topic.name, self.topic(cluster, &topic.name)));
         let free = |topic: &PhysicalName| self.topic(cluster, topic) == Governed::Free;
         let groups = picture.groups.iter().map(|group| {
