@@ -39,9 +39,6 @@ pub enum Governed {
     },
 }
 
-/// Names on a cluster, each with how it stands.
-pub type Standing<'a> = Vec<(&'a PhysicalName, Governed)>;
-
 impl Governed {
     /// Why it is not governed, for people; `None` where it is or could be.
     pub fn reason(&self, m: &Messages) -> Option<String> {
@@ -57,6 +54,9 @@ impl Governed {
         }
     }
 }
+
+/// A name, and how it stands.
+pub type Standing<'a> = (&'a PhysicalName, Governed);
 
 /// Names that are governed in an environment, each with the cluster that it lives on.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +129,7 @@ impl Register {
     }
 
     /// Topics and groups of a picture, each with how it stands.
-    pub fn of<'a>(&self, cluster: &Cluster, picture: &'a Picture) -> (Standing<'a>, Standing<'a>) {
+    pub fn of<'a>(&self, cluster: &Cluster, picture: &'a Picture) -> (Vec<Standing<'a>>, Vec<Standing<'a>>) {
         let topics = picture.topics.iter().map(|topic| (&topic.name, self.topic(cluster, &topic.name)));
         let free = |topic: &PhysicalName| self.topic(cluster, topic) == Governed::Free;
         let groups = picture.groups.iter().map(|group| {

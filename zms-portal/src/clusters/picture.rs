@@ -176,19 +176,19 @@ pub struct Look {
 #[derive(Clone, Default)]
 pub(super) struct Looks(Arc<Mutex<BTreeMap<String, Arc<Slot>>>>);
 
-/// When it was read, and what came of it.
-type Seen = (Instant, Result<Arc<Picture>, String>);
+/// When it was read, and what was seen or why nothing was.
+type Last = (Instant, Result<Arc<Picture>, String>);
 
 struct Slot {
     /// How the cluster was reached; another way means another slot.
     cluster: Cluster,
     /// Held while it is being read: all who look wait for the same answer.
     scraper: Arc<tokio::sync::Mutex<Option<Box<dyn Scraper>>>>,
-    last: Arc<Mutex<Option<Seen>>>,
+    last: Mutex<Option<Last>>,
 }
 
 impl Slot {
-    fn last(&self) -> Option<Seen> {
+    fn last(&self) -> Option<Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -204,7 +204,7 @@ impl Looks {
         if let Some(slot) = all.get(&cluster.id).filter(same) {
             return slot.clone();
         }
-        let slot = Arc::new(Slot { cluster: cluster.clone(), scraper: Arc::default(), last: Arc::default() });
+        let slot = Arc::new(Slot { cluster: cluster.clone(), scraper: Arc::default(), last: Mutex::default() });
         all.insert(cluster.id.clone(), slot.clone());
         slot
     }

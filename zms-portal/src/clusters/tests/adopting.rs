@@ -66,8 +66,8 @@ async fn what_cannot_be_right_is_said_by_field_and_nobody_else_may() {
         change(&mut new);
         new
     };
-    type Spoil<'a> = &'a dyn Fn(&mut NewCluster);
-    let cases: [(&str, Spoil<'_>); 12] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut NewCluster));
+    let cases: [Case<'_>; 12] = [
         ("name", &|new| new.name = "a b".into()),
         ("name", &|new| new.name = "adopt".into()),
         ("name", &|new| new.name = "kafka".into()),
