@@ -9,7 +9,7 @@ use zms_core::collect::{Adopted, BrokerLogin, BrokerTls, Mechanism};
 use zms_core::metadata::BrokerKind;
 use zms_core::names::ClusterName;
 use zms_core::networks::Networks;
-use zms_drivers::broker::{BrokerError, Subscription};
+use zms_drivers::broker::BrokerError;
 use zms_drivers::open::{self, Endpoint};
 use zms_kafka_wire::{Connection, Options, Resolver, WireError};
 use zms_testbed::{Certificates, Kafka, KafkaWish};
@@ -26,7 +26,9 @@ async fn said(cluster: &Adopted) -> Result<usize, BrokerError> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_adopted_kafka_answers_and_each_wrong_setting_says_what_would_be_right() {
-    let kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { secure: true, ..KafkaWish::default() })).await.unwrap();
+    let kafka = tokio::task::spawn_blocking(|| Kafka::start(KafkaWish { brokers: 1, secure: true, ..KafkaWish::default() }))
+        .await
+        .unwrap();
     let (secure, authority, user, password) = kafka.tls_scram();
     let login = BrokerLogin { mechanism: Mechanism::ScramSha512, user: user.to_owned(), password: password.to_owned() };
     let right = Adopted {
@@ -85,11 +87,6 @@ async fn an_adopted_kafka_answers_and_each_wrong_setting_says_what_would_be_righ
     assert!(matches!(&error, WireError::Denied { why, .. } if why.contains("for other names than the one")), "{error}");
 
     // librdkafka dials by itself, so a limit that it would not keep is refused.
-    let subscription = Subscription::new(
-        zms_core::names::PhysicalName::new("g").unwrap(),
-        zms_core::names::PhysicalName::new("t").unwrap(),
-        zms_core::metadata::ConsumeFrom::Latest,
-    );
-    let refused = open::consumer(right.kind, &endpoint(&right), &subscription);
+    let refused = open::producer(right.kind, &endpoint(&right), Duration::from_secs(5));
     assert!(matches!(refused.err(), Some(BrokerError::Unsupported { .. })));
 }
