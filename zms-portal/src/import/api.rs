@@ -21,6 +21,7 @@ pub fn api() -> OpenApiRouter<App> {
 
 /// An import that began.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ImportBegun)]
 struct Begun {
     /// Id of its flow.
     flow: String,

@@ -20,6 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ImportPlan)]
 pub struct Plan {
     /// Whose tree it is.
     pub origin: Origin,

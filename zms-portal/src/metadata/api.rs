@@ -94,6 +94,7 @@ struct RightsOfStore {
 
 /// A switch that began.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RightsBegun)]
 struct Begun {
     /// Id of its flow.
     flow: String,
