@@ -30,7 +30,7 @@ struct Begun {
 /// A confirmation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schema(example = json!({ "confirm": "prod" }))]
+#[schema(example = json!({ "confirm": "dev" }))]
 struct Confirmation {
     /// The environment's name, where it is protected.
     confirm: String,

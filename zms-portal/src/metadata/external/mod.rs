@@ -40,7 +40,7 @@ pub struct External {
 /// What a person gives.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schema(example = json!({ "addresses": "10.0.0.1:2281,10.0.0.2:2281", "authority": "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n", "user": "", "password": "" }))]
+#[schema(example = json!({ "addresses": "127.0.0.1:2181", "authority": "", "user": "", "password": "" }))]
 pub struct NewExternal {
     /// `host:port,…`, without a path behind it.
     pub addresses: String,

@@ -118,6 +118,9 @@ impl Operation<'_> {
             "change_environment" | "make_join_line" | "withdraw_join_line" | "rename_host" | "revoke_host" | "adopt_cluster"
             | "try_cluster" | "change_cluster" | "publish_cluster" | "let_go_cluster" | "set_networks" | "rescan_packages"
             | "plan_service" | "install_service" | "set_stores" | "make_client_file" => Moment::Hosts,
+            "begin_import" | "put_metadata_rights" | "put_metadata_store" | "try_metadata_store" | "delete_metadata_store" => {
+                Moment::Hosts
+            }
             "preview_take_over" | "take_over_cluster" => Moment::Kafka,
             "change_service" | "remove_service" | "act_on_service" | "act_on_instance" | "cancel_service" | "apply" => {
                 Moment::Kafka
@@ -137,6 +140,8 @@ impl Operation<'_> {
             "accept_invitation" => stage.invite_grace(&body()).await,
             "get_user" | "change_user" | "make_password_link" => stage.add_grace().await,
             "change_cluster" | "publish_cluster" | "let_go_cluster" => stage.adopt().await,
+            "get_import" | "begin_import" => stage.plant_tree(),
+            "get_metadata_store" | "delete_metadata_store" => stage.choose_store().await,
             "cancel" => stage.approve().await,
             "cancel_service" => stage.restart().await,
             _ => {}

@@ -31,6 +31,7 @@ use crate::{environments, users};
 /// The outside of a portal: what tests have instead of servers.
 pub struct Outside {
     pub brokers: Arc<FakeCluster>,
+    pub meta: Arc<FakeMeta>,
     ends: Vec<tokio::task::JoinHandle<()>>,
     _level: watch::Sender<Level>,
 }
@@ -44,12 +45,12 @@ impl Drop for Outside {
 impl Outside {
     /// An agent for each host, one cluster, a ZooKeeper, an InfluxDB with some points, and what a collector told.
     pub async fn of(app: &App) -> Self {
-        let brokers = FakeCluster::new("kafka", 3);
+        let (brokers, meta) = (FakeCluster::new("kafka", 3), FakeMeta::new());
         app.brokers.with_every(brokers.clone());
         let (level, levels) = watch::channel(Level::Pass);
         let mut ends = Vec::new();
         if let Ok(environment) = environments::find_by_name(&app.db, "dev").await {
-            app.metadata.with(&environment.id, FakeMeta::new()).await;
+            app.metadata.with(&environment.id, meta.clone()).await;
             let influx = FakeInflux::new();
             let (now, mut lines) = (now_ms(), Lines::new());
             for n in 0..10 {
@@ -65,7 +66,7 @@ impl Outside {
                 until("the agent is connected", async || asked().await.is_ok()).await;
             }
         }
-        Self { brokers, ends, _level: level }
+        Self { brokers, meta, ends, _level: level }
     }
 }
 
@@ -180,6 +181,25 @@ impl Stage {
         let path = "/environments/dev/clusters".to_owned();
         let body = json!({ "name": "old-kafka", "kind": "kafka", "addresses": "10.0.0.9:9092" }).to_string();
         self.act(&Call { method: "post".to_owned(), path, body }).await;
+    }
+
+    /// The metadata store holds a tree of a first ZMS.
+    pub fn plant_tree(&self) {
+        for (path, value) in [
+            ("/zms/cluster/k1", "bootAddr=10.0.0.1:9092\nbrokerType=kafka\nserverIps=10.0.0.1\n"),
+            ("/zms/topic/payments", "clusterName=k1\ntype=topic\n"),
+            ("/zms/consumergroup/ledger", "clusterName=k1\ntype=consumergroup\nbindingTopic=payments\n"),
+            ("/zms/topic/empty", ""),
+        ] {
+            self.outside.meta.put(path, value);
+        }
+    }
+
+    /// The environment's metadata is in a ZooKeeper of others.
+    pub async fn choose_store(&self) {
+        let path = "/environments/dev/metadata-store".to_owned();
+        let body = json!({ "addresses": "10.0.0.1:2181" }).to_string();
+        self.act(&Call { method: "put".to_owned(), path, body }).await;
     }
 
     /// Somebody restarts `kafka`; it is not done yet.
