@@ -42,7 +42,7 @@ struct Confirmation {
         "clusters": [{ "name": "k1", "broker": "kafka", "addresses": ["10.0.0.1:9092"], "epoch": 0, "known": false }],
         "topics": [{ "name": "orders", "cluster": "k1", "order": { "term": 0, "epoch": 0 }, "java_clients": 2, "known": false }],
         "groups": [{ "name": "billing", "topic": "orders", "from": "earliest", "broadcast": false, "order": { "term": 0, "epoch": 0 }, "java_clients": 1, "known": false }],
-        "left": [{ "path": "/zms/topic/a.b", "reason": "name" }], "java_clients": 3 })),
+        "left": [{ "path": "/zms/topic/a.b", "reason": { "is": "name" } }], "java_clients": 3 })),
         (status = 403, description = "Operators and administrators only"), (status = 503, description = "There is no metadata store, or it cannot be read")))]
 async fn get_import(user: User, address: Address, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Plan>> {
     let environment = environments::find_by_name(&app.db, &env).await?;

@@ -117,13 +117,12 @@ pub struct Left {
     /// Where it stands.
     pub path: String,
     /// Why.
-    #[serde(flatten)]
     pub reason: Reason,
 }
 
 /// Why something is not imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(tag = "reason", rename_all = "snake_case")]
+#[serde(tag = "is", rename_all = "snake_case")]
 pub enum Reason {
     /// Nothing stands in it.
     Empty,
