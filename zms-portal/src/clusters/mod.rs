@@ -89,7 +89,7 @@ pub async fn list(db: &Db, environment_id: &str) -> Result<Vec<Cluster>> {
 /// A cluster by its name.
 ///
 /// # Errors
-/// [`Error::NotFound`](crate::error::Error::NotFound).
+/// [`Error::NotFound`].
 pub async fn find(db: &Db, environment_id: &str, name: &str) -> Result<Cluster> {
     store::find(db.read(), environment_id, name).await
 }
@@ -97,7 +97,7 @@ pub async fn find(db: &Db, environment_id: &str, name: &str) -> Result<Cluster> 
 /// A cluster by its id.
 ///
 /// # Errors
-/// [`Error::NotFound`](crate::error::Error::NotFound).
+/// [`Error::NotFound`].
 pub async fn by_id(db: &Db, id: &str) -> Result<Cluster> {
     store::by_id(db.read(), id).await
 }

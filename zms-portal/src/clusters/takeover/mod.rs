@@ -1,6 +1,6 @@
 //! Topics and groups that are on a cluster become governed: chosen by pattern or by name, seen before, then done one by one in one flow.
 //!
-//! 1. This file: what is chosen, [`preview`] and [`take_over`]. 2. `flow`: the state machine. 3. `perform`: one topic, one group. [`glob`].
+//! 1. This file: what is chosen, [`preview`] and [`take_over`]. 2. `flow`: the state machine. 3. `perform`: one topic, one group. [`mod@glob`].
 
 mod flow;
 mod glob;
