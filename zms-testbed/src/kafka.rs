@@ -137,9 +137,8 @@ impl Kafka {
 
     /// Stops a broker's process where it is (SIGSTOP), or lets it go on.
     pub fn freeze(&self, index: usize, frozen: bool) {
-        use nix::sys::signal::Signal;
         let process = self.nodes[index].process.as_ref().expect("it runs");
-        process.signal(if frozen { Signal::SIGSTOP } else { Signal::SIGCONT });
+        process.freeze(frozen);
     }
 
     /// Starts a killed broker again, with its data.

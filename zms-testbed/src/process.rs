@@ -69,6 +69,17 @@ impl Process {
         }
     }
 
+    /// Stops it where it is (SIGSTOP), or lets it go on. A signal is on its way when `kill` returns, so this waits until all threads stand.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        let pid = self.child.id();
+        self.signal(if frozen { Signal::SIGSTOP } else { Signal::SIGCONT });
+        let end = Instant::now() + Duration::from_secs(10);
+        while frozen && !all_stand(pid) {
+            assert!(Instant::now() < end, "process {pid} does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// SIGKILL, and waits for its end.
     pub(crate) fn kill(mut self) {
         self.end();
@@ -110,6 +121,14 @@ fn spawn(command: &mut Command) -> Child {
 /// Does something accept connections there?
 pub(crate) fn accepts(port: u16) -> bool {
     TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).is_ok()
+}
+
+/// Is every thread stopped?
+fn all_stand(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    // The name of a thread, in brackets, may hold anything.
+    states.all(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't'])))
 }
 
 /// Flags of a small JVM.

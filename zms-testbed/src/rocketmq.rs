@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::packages;
@@ -215,7 +214,7 @@ impl RocketMq {
     /// Stops a broker's process where it is (SIGSTOP), or lets it go on.
     pub fn freeze(&self, name: &str, id: u64, frozen: bool) {
         let process = self.brokers[self.find(name, id)].process.as_ref().expect("it runs");
-        process.signal(if frozen { Signal::SIGSTOP } else { Signal::SIGCONT });
+        process.freeze(frozen);
     }
 
     /// Starts a killed broker again, with its data.

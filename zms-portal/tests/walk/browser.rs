@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 
@@ -103,15 +104,21 @@ impl Browser {
 
     /// Clicks what the selector names, as soon as it is there.
     pub async fn press(&self, css: &str) {
-        let element = self.see(css).await;
-        self.page
-            .execute(
-                "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })",
-                vec![serde_json::to_value(&element).unwrap()],
-            )
-            .await
-            .unwrap();
-        element.click().await.unwrap_or_else(|error| panic!("clicking {css}: {error}"));
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while let Err(error) = self.press_once(self.see(css).await).await {
+            // The page was replaced, or a part of it refreshed itself, between the look and the click.
+            let gone = ["stale", "does not belong to the document", "detached"];
+            let said = error.to_string();
+            let again = gone.iter().any(|word| said.contains(word)) && tokio::time::Instant::now() < end;
+            assert!(again, "clicking {css}: {said}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn press_once(&self, element: Element) -> Result<(), CmdError> {
+        let there = vec![serde_json::to_value(&element).expect("an element is JSON")];
+        self.page.execute("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", there).await?;
+        element.click().await
     }
 
     /// Ticks a box that is not ticked.

@@ -9,6 +9,9 @@ use crate::broker::{BrokerError, OffsetWish, PartitionId};
 use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
 use crate::rocketmq::route::Route;
 
+/// A commit that does not hold is done again so often: one of a member that just left may have come after it.
+const COMMITS: u32 = 5;
+
 /// A queue where a group is to stand.
 struct Stand<'a> {
     group: &'a PhysicalName,
@@ -55,10 +58,13 @@ impl RocketMqAdmin {
     /// Commits as a client would, and looks whether it holds.
     async fn stand(&self, stand: &Stand<'_>) -> Result<(), RemotingError> {
         let Stand { offset, master, .. } = *stand;
-        let commit = stand.request(RequestCode::UpdateConsumerOffset).with("commitOffset", offset);
-        self.remoting.ask(master, commit).await?;
-        if self.stands_at(stand).await? == Some(offset) {
-            return Ok(());
+        for _ in 0..COMMITS {
+            let commit = stand.request(RequestCode::UpdateConsumerOffset).with("commitOffset", offset);
+            self.remoting.ask(master, commit).await?;
+            if self.stands_at(stand).await? == Some(offset) {
+                return Ok(());
+            }
+            tokio::time::sleep(self.remoting.options().pause).await;
         }
         // From 5.0 on brokers set offsets themselves, and then ignore commits until the group has read from there. Somebody did that.
         let reset = Request::new(RequestCode::InvokeBrokerToResetOffset)
