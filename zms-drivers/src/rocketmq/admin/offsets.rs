@@ -9,7 +9,8 @@ use crate::broker::{BrokerError, OffsetWish, PartitionId};
 use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
 use crate::rocketmq::route::Route;
 
-/// A commit that does not hold is done again so often: one of a member that just left may have come after it.
+/// A commit that does not hold is done again so often. Brokers before 5.0 lose one of two first commits of a group that come at the same
+/// moment (each makes the group's table, and the later one stays), and one of a member that just left may come after ours.
 const COMMITS: u32 = 5;
 
 /// A queue where a group is to stand.
