@@ -2,8 +2,12 @@
 
 use zms_drivers::broker::BrokerError;
 
+use crate::engine::Outcome;
 use crate::error::Error;
 use crate::metadata::PublishError;
+
+/// What passes by itself is looked at again after this, milliseconds.
+const LOOK_AGAIN_MS: i64 = 2000;
 
 /// See the module. Each holds a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +18,16 @@ pub enum Hindrance {
     Stuck(String),
     /// A fault of ours.
     Failed(String),
+}
+
+impl Hindrance {
+    /// What the engine does about it: looks again soon, or tries again, later each time, while a person mends it.
+    pub fn outcome<C>(self) -> Outcome<C> {
+        match self {
+            Self::Later(why) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
+            Self::Stuck(why) | Self::Failed(why) => Outcome::Failed(why),
+        }
+    }
 }
 
 impl From<BrokerError> for Hindrance {

@@ -18,9 +18,6 @@ use crate::hindrance::Hindrance;
 use crate::metadata::Wanted;
 use crate::web::messages::Messages;
 
-/// What is away is looked for again after this, milliseconds.
-const LOOK_AGAIN_MS: i64 = 2000;
-
 /// See the module.
 pub struct LetGo;
 
@@ -136,8 +133,7 @@ impl Perform<LetGo> for Performer {
         let Effect::EnsureGone { cluster, .. } = effect;
         match self.ensure_gone(cluster).await {
             Ok(()) => Outcome::Done(Command::Gone),
-            Err(Hindrance::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
-            Err(Hindrance::Stuck(why) | Hindrance::Failed(why)) => Outcome::Failed(why),
+            Err(hindrance) => hindrance.outcome(),
         }
     }
 }

@@ -18,8 +18,6 @@ use crate::error::Error;
 use crate::hindrance::Hindrance;
 use crate::metadata::{PublishError, Wanted, unavailable};
 
-/// A cluster that is not ready is looked at again after this, milliseconds.
-const LOOK_AGAIN_MS: i64 = 2000;
 /// Topics of statistics: of the first ZMS's clients, and of ours. A day of them is enough, whoever reads them is seconds behind.
 pub(super) const STATISTICS: [&str; 3] = [PRODUCER_TOPIC, CONSUMER_TOPIC, zms_core::statistics::TOPIC];
 /// Partitions of each.
@@ -53,8 +51,7 @@ impl Perform<Publish> for Performer {
         };
         match done {
             Ok(command) => Outcome::Done(command),
-            Err(Hindrance::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
-            Err(Hindrance::Stuck(why) | Hindrance::Failed(why)) => Outcome::Failed(why),
+            Err(hindrance) => hindrance.outcome(),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::future::join_all;
+
 use super::flow::{Command, Effect, Import, Part, Task};
 use super::plan::{self, Plan};
 use crate::access::User;
@@ -18,8 +20,6 @@ use crate::metadata::rights;
 use crate::topics::{self, State, Topic};
 use crate::web::messages::Messages;
 
-/// When ZooKeeper is away it is tried again after this, milliseconds.
-const AGAIN_MS: i64 = 2_000;
 /// Rows of one transaction: nobody else writes meanwhile.
 const BATCH: usize = 200;
 /// For asking a cluster how its topics are laid out. One that is away does not stop an import.
@@ -38,8 +38,7 @@ impl Perform<Import> for Performer {
         };
         match done {
             Ok(command) => Outcome::Done(command),
-            Err(Hindrance::Later(why)) => Outcome::Again { after_ms: AGAIN_MS, why },
-            Err(Hindrance::Stuck(why) | Hindrance::Failed(why)) => Outcome::Failed(why),
+            Err(hindrance) => hindrance.outcome(),
         }
     }
 }
@@ -88,10 +87,9 @@ impl Performer {
 
     async fn topics(&self, environment: &Environment, plan: Plan, task: &Task) -> Result<u64, Hindrance> {
         let clusters = clusters::list(&self.0.db, &environment.id).await?;
-        let mut layouts = BTreeMap::new();
-        for cluster in &clusters {
-            layouts.insert(cluster.id.clone(), self.layout(cluster).await);
-        }
+        // Side by side: one that is away delays no other.
+        let layouts = clusters.iter().map(async |cluster| (cluster.id.clone(), self.layout(cluster).await));
+        let layouts: BTreeMap<_, _> = join_all(layouts).await.into_iter().collect();
         let home = |name: &str| clusters.iter().find(|cluster| cluster.name.as_str() == name);
         let about = Messages::ENGLISH.import_about();
         let new = plan.topics.into_iter().filter(|found| !found.known).filter_map(|found| {

@@ -10,9 +10,6 @@ use crate::hindrance::Hindrance;
 use crate::metadata::Wanted;
 use crate::{clusters, environments, groups, topics};
 
-/// What is away is looked for again after this, milliseconds.
-const LOOK_AGAIN_MS: i64 = 2000;
-
 /// See the module.
 pub(super) struct Performer(pub App);
 
@@ -26,9 +23,8 @@ impl Perform<Create> for Performer {
         };
         match done {
             Ok(command) => Outcome::Done(command),
-            Err(Hindrance::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
             Err(Hindrance::Stuck(why)) => Outcome::Done(Command::Stuck { why }),
-            Err(Hindrance::Failed(why)) => Outcome::Failed(why),
+            Err(hindrance) => hindrance.outcome(),
         }
     }
 }

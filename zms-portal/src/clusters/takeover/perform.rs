@@ -17,9 +17,6 @@ use crate::hindrance::Hindrance;
 use crate::metadata::Wanted;
 use crate::topics::{self, State, Topic};
 
-/// What is away is looked for again after this, milliseconds.
-const LOOK_AGAIN_MS: i64 = 2000;
-
 /// See the module.
 pub(in crate::clusters) struct Performer(pub App);
 
@@ -39,10 +36,9 @@ impl Perform<TakeOver> for Performer {
         };
         match done {
             Ok(()) => Outcome::Done(settled(None)),
-            Err(Hindrance::Later(why)) => Outcome::Again { after_ms: LOOK_AGAIN_MS, why },
             // The failure is this one's alone: the others go on.
             Err(Hindrance::Stuck(why)) => Outcome::Done(settled(Some(why))),
-            Err(Hindrance::Failed(why)) => Outcome::Failed(why),
+            Err(hindrance) => hindrance.outcome(),
         }
     }
 }

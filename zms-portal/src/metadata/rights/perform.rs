@@ -13,8 +13,6 @@ use crate::engine::{EffectContext, Outcome, Perform};
 use crate::hindrance::Hindrance;
 use crate::metadata::PublishError;
 
-/// When ZooKeeper is away it is tried again after this, milliseconds.
-const AGAIN_MS: i64 = 2_000;
 /// Nodes at once.
 const AT_ONCE: usize = 32;
 
@@ -26,8 +24,7 @@ impl Perform<Switch> for Performer {
         let Effect::EnsureRights { environment, part } = effect;
         match self.ensure(environment, *part).await {
             Ok(changed) => Outcome::Done(Command::Rewritten { part: *part, changed }),
-            Err(Hindrance::Later(why)) => Outcome::Again { after_ms: AGAIN_MS, why },
-            Err(Hindrance::Stuck(why) | Hindrance::Failed(why)) => Outcome::Failed(why),
+            Err(hindrance) => hindrance.outcome(),
         }
     }
 }
