@@ -7,11 +7,11 @@ use zms_core::metadata::BrokerKind;
 use zms_core::names::ClusterName;
 
 use super::way::reference;
-use super::{Cluster, Way, flow, store, subject};
+use super::{Cluster, Way, flow, start_publishing, store};
 use crate::access::Role;
 use crate::app::{App, new_id};
 use crate::db::Tx;
-use crate::engine::NewFlow;
+use crate::engine::Next;
 use crate::environments::{self, Actor, Environment};
 use crate::error::{Error, Problem, Result};
 
@@ -268,8 +268,8 @@ pub async fn change(
         record["password"] = json!("changed");
     }
     actor.record(&mut tx, "cluster.change", &target, record, now_ms).await?;
-    if cluster.epoch > 0 && cluster.addresses != before.addresses {
-        begin_to_publish(app, &mut tx, &cluster, &actor.user.name, now_ms).await?;
+    if cluster.epoch > 0 && (cluster.addresses != before.addresses || !cluster.way.looks_like(&before.way)) {
+        start_publishing(app, &mut tx, &cluster, by_one(&cluster), &actor.user.name, now_ms).await?;
     }
     tx.commit().await?;
     app.engine.wake();
@@ -287,7 +287,7 @@ pub async fn publish(app: &App, actor: Actor<'_>, environment: &Environment, nam
     let mut tx = app.db.begin().await?;
     let cluster = store::find(&mut *tx, &environment.id, name).await?;
     must_be_adopted(&cluster)?;
-    let flow = begin_to_publish(app, &mut tx, &cluster, &actor.user.name, now_ms).await?;
+    let flow = start_publishing(app, &mut tx, &cluster, by_one(&cluster), &actor.user.name, now_ms).await?;
     actor.record(&mut tx, "cluster.publish", &target, json!({ "flow": flow }), now_ms).await?;
     tx.commit().await?;
     app.engine.wake();
@@ -298,18 +298,7 @@ pub(super) fn must_be_adopted(cluster: &Cluster) -> Result<()> {
     if cluster.is_adopted() { Ok(()) } else { Err(Error::conflict(|m| m.clusters_is_installed().to_owned())) }
 }
 
-async fn begin_to_publish(app: &App, tx: &mut Tx, cluster: &Cluster, by: &str, now_ms: i64) -> Result<String> {
-    // Which of its brokers are up is somebody else's matter: one that answers is enough.
-    let next = flow::begin(&cluster.id, cluster.name.as_str(), 1);
-    let subject = subject(&cluster.name);
-    let new = NewFlow::<flow::Publish> {
-        environment_id: Some(&cluster.environment_id),
-        subject: &subject,
-        lock: Some(&subject),
-        state: next.state,
-        effects: next.effects,
-        by,
-        now_ms,
-    };
-    app.engine.start::<flow::Publish>(tx, new).await
+/// Which of its brokers are up is somebody else's matter: one that answers is enough.
+fn by_one(cluster: &Cluster) -> Next<flow::State, flow::Effect> {
+    flow::begin(&cluster.id, cluster.name.as_str(), 1)
 }

@@ -42,7 +42,7 @@ pub use web::pages;
 
 use crate::app::{App, new_id};
 use crate::db::{Db, Tx};
-use crate::engine::NewFlow;
+use crate::engine::{NewFlow, Next};
 use crate::environments::{Actor, Environment};
 use crate::error::{Error, Result, Text};
 
@@ -129,17 +129,7 @@ pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_
     };
     store::insert(tx, &cluster, now_ms).await?;
     let next = flow::begin(&cluster.id, cluster.name.as_str(), service.addresses.len());
-    let subject = subject(&cluster.name);
-    let new = NewFlow::<flow::Publish> {
-        environment_id: Some(environment_id),
-        subject: &subject,
-        lock: Some(&subject),
-        state: next.state,
-        effects: next.effects,
-        by: "",
-        now_ms,
-    };
-    app.engine.start::<flow::Publish>(tx, new).await?;
+    start_publishing(app, tx, &cluster, next, "", now_ms).await?;
     Ok(())
 }
 
@@ -171,9 +161,24 @@ pub(crate) async fn begin_statistics(app: &App, tx: &mut Tx, environment_id: &st
     let clusters = store::list(&mut **tx, environment_id).await?;
     let Some(first) = perform::first(&clusters) else { return Ok(()) };
     let next = flow::begin_statistics(&first.id, first.name.as_str());
-    let subject = subject(&first.name);
+    match start_publishing(app, tx, first, next, by, now_ms).await {
+        Ok(_) | Err(Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Starts a flow that makes a cluster known, or a part of it; its id. [`Error::Conflict`] while another flow about the cluster runs.
+async fn start_publishing(
+    app: &App,
+    tx: &mut Tx,
+    cluster: &Cluster,
+    next: Next<flow::State, flow::Effect>,
+    by: &str,
+    now_ms: i64,
+) -> Result<String> {
+    let subject = subject(&cluster.name);
     let new = NewFlow::<flow::Publish> {
-        environment_id: Some(environment_id),
+        environment_id: Some(&cluster.environment_id),
         subject: &subject,
         lock: Some(&subject),
         state: next.state,
@@ -181,10 +186,7 @@ pub(crate) async fn begin_statistics(app: &App, tx: &mut Tx, environment_id: &st
         by,
         now_ms,
     };
-    match app.engine.start::<flow::Publish>(tx, new).await {
-        Ok(_) | Err(Error::Conflict(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
+    app.engine.start::<flow::Publish>(tx, new).await
 }
 
 /// A service that just became healthy.

@@ -34,6 +34,12 @@ impl fmt::Debug for Way {
 }
 
 impl Way {
+    /// Do applications meet the same: TLS or not, and the same way to log in?
+    pub fn looks_like(&self, other: &Self) -> bool {
+        let seen = |way: &Self| (way.tls != BrokerTls::Off, way.login.as_ref().map(|(mechanism, _)| *mechanism));
+        seen(self) == seen(other)
+    }
+
     /// `off`, `system` or `authority`.
     pub const fn tls_name(&self) -> &'static str {
         match self.tls {

@@ -204,3 +204,23 @@ async fn statistics_are_made_on_an_adopted_cluster_where_there_is_no_other_and_g
         assert_eq!(stage.node(path), "", "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_published_cluster_that_asks_for_a_login_from_now_on_tells_applications_so() {
+    let stage = Stage::set().await;
+    let olga = user("olga", Role::Operator);
+    let (app, environment) = (&stage.app, &stage.environment);
+    adopted(&stage, "old-kafka", "10.0.0.9:9092").await;
+    let flow = publish(app, actor(&olga), environment, "old-kafka", now_ms()).await.unwrap();
+    until("it is published", async || app.engine.view(&flow).await.unwrap().status.is_final()).await;
+    assert!(!stage.node("/zms/cluster/old-kafka").contains("SCRAM"));
+    let login = ClusterChange {
+        mechanism: Some("scram-sha-256".into()),
+        user: Some("zms".into()),
+        password: Some("only-for-tests".into()),
+        ..ClusterChange::default()
+    };
+    change(app, actor(&olga), environment, "old-kafka", login, now_ms()).await.unwrap();
+    until("applications know", async || stage.node("/zms/cluster/old-kafka").contains("SCRAM-SHA-256")).await;
+    assert!(!stage.node("/zms/cluster/old-kafka").contains("only-for-tests"));
+}
