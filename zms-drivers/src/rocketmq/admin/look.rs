@@ -106,8 +106,14 @@ impl RocketMqAdmin {
 
     pub(super) async fn all_topics(&self) -> Result<Vec<Topic>, BrokerError> {
         let info = self.cluster("topics").await?;
-        let configs: BTreeMap<Arc<str>, Topics> =
-            self.ask_each(&info, "topics", &Request::new(RequestCode::GetAllTopicConfig)).await?;
+        // A slave's copy may lack topics, and a list without a broker's queues would look whole.
+        if let Some((name, _)) = info.brokers.iter().find(|(_, set)| set.master().is_none()) {
+            let why = format!("the master of {name} is away, so its queues are not known");
+            return Err(BrokerError::Passing { what: "topics".to_owned(), why });
+        }
+        let asked = self.ask_masters::<Topics>(&info, &Request::new(RequestCode::GetAllTopicConfig)).await;
+        let configs = asked.into_iter().map(|(name, topics)| Ok((name, topics.map_err(|error| self.classify("topics", error))?)));
+        let configs: BTreeMap<Arc<str>, Topics> = configs.collect::<Result<_, BrokerError>>()?;
         Ok(topics_of(&info, configs.iter().map(|(name, topics)| (name, &topics.topics)), |_| BTreeSet::new()))
     }
 
