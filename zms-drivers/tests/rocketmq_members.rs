@@ -191,6 +191,21 @@ async fn a_group_that_is_set_back_reads_again(bench: &Bench) {
     consumer.close(CLOSE).await.unwrap();
 }
 
+/// Brokers before 5.0 lose one of two first commits of a group that come at the same moment.
+async fn first_commits_of_many_queues_are_kept(bench: &Bench) {
+    let admin = open::admin(BrokerKind::RocketMq, &bench.endpoint()).unwrap();
+    for round in 0..8 {
+        let topic = bench.topic(&format!("first-{round}"), 8);
+        bench.send(&topic, 0..64).await;
+        let consumer = bench.member(&topic);
+        receive_all(&consumer, 0..64).await;
+        consumer.close(CLOSE).await.unwrap();
+        let committed = admin.committed(std::slice::from_ref(&topic)).await.unwrap().remove(0).unwrap();
+        let kept: i64 = committed.get(&topic).into_iter().flat_map(BTreeMap::values).sum();
+        assert_eq!(kept, 64, "round {round}: {committed:?}");
+    }
+}
+
 async fn what_java_compressed_is_read(bench: &Bench) {
     let topic = bench.topic("java", 1);
     let java = java::Java::compile(&bench.server.jars());
@@ -208,6 +223,7 @@ async fn all(line: RocketLine) {
     let mut bench = tokio::task::spawn_blocking(move || Bench::start(line)).await.unwrap();
     println!("RocketMQ {:?}", bench.line);
     what_java_compressed_is_read(&bench).await;
+    first_commits_of_many_queues_are_kept(&bench).await;
     a_group_that_is_set_back_reads_again(&bench).await;
     a_topic_that_goes_is_missing_and_may_come_again(&bench).await;
     a_broker_that_hangs_delays_no_other(&bench).await;

@@ -1,14 +1,14 @@
 //! Positions of a group on a broker: where to begin, and what is handled.
 
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::reader::from_start;
 use super::shared::Shared;
 use crate::broker::BrokerError;
-use crate::rocketmq::net::{Reply, Request};
+use crate::rocketmq::net::Reply;
 use crate::rocketmq::queue::Queue;
+use crate::rocketmq::remoting::{Request, RequestCode};
 use crate::rocketmq::version::Version;
 use crate::rocketmq::waits::back_off;
 
@@ -35,9 +35,10 @@ async fn try_beginning(shared: &Shared, queue: &Queue) -> Result<(i64, bool), Br
     {
         return Ok((committed, true));
     }
-    let code = if from_start(shared, queue) { Request::MIN_OFFSET } else { Request::MAX_OFFSET };
-    let what = format!("ask where {queue} {}", if code == Request::MIN_OFFSET { "begins" } else { "ends" });
-    let reply = ask(shared, queue, code, Vec::new(), &what).await?;
+    let (code, end) =
+        if from_start(shared, queue) { (RequestCode::GetMinOffset, "begins") } else { (RequestCode::GetMaxOffset, "ends") };
+    let what = format!("ask where {queue} {end}");
+    let reply = ask(shared, queue, Request::new(code), &what).await?;
     Ok((offset(shared, &reply, what)?, shared.broadcast))
 }
 
@@ -51,9 +52,10 @@ fn offset(shared: &Shared, reply: &Reply, what: String) -> Result<i64, BrokerErr
 async fn committed(shared: &Shared, queue: &Queue) -> Result<Option<i64>, BrokerError> {
     let what = format!("ask for the position of group {} in {queue}", shared.group);
     // Brokers before 5.0 do not know the last field: of a young queue they say 0 to a group that has no position.
-    let fields = vec![("consumerGroup", shared.group.clone()), ("setZeroIfNotFound", "false".to_owned())];
+    let request =
+        Request::new(RequestCode::QueryConsumerOffset).with("consumerGroup", &shared.group).with("setZeroIfNotFound", false);
     let address = shared.net.reader(&queue.broker, &what)?;
-    let request = Request { code: Request::QUERY_OFFSET, fields: with_queue(fields, queue), body: Bytes::new() };
+    let request = with_queue(request, queue);
     let reply = shared.net.call(&address, &what, request, shared.waits.answer).await.map_err(|lost| lost.error)?;
     match reply.code() {
         0 => {}
@@ -71,7 +73,7 @@ async fn committed(shared: &Shared, queue: &Queue) -> Result<Option<i64>, Broker
 /// Whether the broker has a position of the group, which only the list of all positions tells before 5.0.
 async fn in_list_of_all(shared: &Shared, queue: &Queue, address: &str) -> Result<bool, BrokerError> {
     let what = "ask for the positions of all groups";
-    let request = Request { code: Request::ALL_OFFSETS, fields: Vec::new(), body: Bytes::new() };
+    let request = Request::new(RequestCode::GetAllConsumerOffset);
     let all = shared.net.ask(address, what, request, shared.waits.answer).await?.json(&shared.net, what)?;
     Ok(has_position(&all, &queue.topic, &shared.group, queue.number))
 }
@@ -102,32 +104,43 @@ pub(super) async fn each_second(shared: &Shared, queue: &Queue, end: &Notify) {
     }
 }
 
-/// Tells the broker up to where the group is done.
+/// A commit that the broker lost is done so often.
+const COMMITS: u32 = 5;
+
+/// Tells the broker up to where the group is done, and sees to it that it keeps this.
 pub(super) async fn commit(shared: &Shared, queue: &Queue, offset: i64) -> Result<(), BrokerError> {
     let what = format!("commit offset {offset} of {queue} for group {}", shared.group);
-    let fields = vec![("consumerGroup", shared.group.clone()), ("commitOffset", offset.to_string())];
-    ask(shared, queue, Request::COMMIT, fields, &what).await.map(drop)
+    for tries in 0..COMMITS {
+        let request =
+            Request::new(RequestCode::UpdateConsumerOffset).with("consumerGroup", &shared.group).with("commitOffset", offset);
+        ask(shared, queue, request, &what).await?;
+        if is_kept(shared, queue, offset).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(back_off(tries, shared.waits.first_back_off, shared.waits.longest_back_off)).await;
+    }
+    let why = format!("the broker took it {COMMITS} times and still has no position of the group");
+    Err(BrokerError::Passing { what, why })
 }
 
-async fn ask(
-    shared: &Shared,
-    queue: &Queue,
-    code: i32,
-    fields: Vec<(&'static str, String)>,
-    what: &str,
-) -> Result<Reply, BrokerError> {
+/// Brokers before 5.0 lose one of two first commits of a group in a topic that come at the same moment: each makes the group's table, and
+/// the later one stays. A position that somebody else set meanwhile is theirs.
+async fn is_kept(shared: &Shared, queue: &Queue, offset: i64) -> Result<bool, BrokerError> {
+    // While the master is away nobody says how old it is: then it is looked after.
+    if shared.net.version(&queue.broker).await.is_ok_and(|version| version >= Version(5, 0, 0)) {
+        return Ok(true);
+    }
+    // Of a young queue they say 0 to a group that has no position.
+    Ok(committed(shared, queue).await?.is_some_and(|found| found > 0 || offset == 0))
+}
+
+async fn ask(shared: &Shared, queue: &Queue, request: Request, what: &str) -> Result<Reply, BrokerError> {
     let address = shared.net.reader(&queue.broker, what)?;
-    let request = Request { code, fields: with_queue(fields, queue), body: Bytes::new() };
-    shared.net.ask(&address, what, request, shared.waits.answer).await
+    shared.net.ask(&address, what, with_queue(request, queue), shared.waits.answer).await
 }
 
-fn with_queue(mut fields: Vec<(&'static str, String)>, queue: &Queue) -> Vec<(&'static str, String)> {
-    fields.extend([
-        ("topic", queue.topic.to_string()),
-        ("queueId", queue.number.to_string()),
-        ("bname", queue.broker.to_string()),
-    ]);
-    fields
+fn with_queue(request: Request, queue: &Queue) -> Request {
+    request.with("topic", &queue.topic).with("queueId", queue.number).with("bname", &queue.broker)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub struct Waits {
     pub first_rounds: Vec<Duration>,
     /// Changes that come together are one.
     pub together: Duration,
-    /// A route that is older is asked for again.
+    /// A route that is older is asked for again. Below `rebalance`: each look sees brokers that came or went.
     pub route_age: Duration,
     /// After another member may have had a queue, so that it can commit.
     pub settle: Duration,
@@ -46,7 +46,7 @@ impl Default for Waits {
             rebalance: Duration::from_secs(20),
             first_rounds: [1, 2, 4, 8].map(Duration::from_secs).into(),
             together: Duration::from_millis(20),
-            route_age: Duration::from_secs(30),
+            route_age: Duration::from_secs(15),
             // Java's clients look at most once a second.
             settle: Duration::from_millis(1_200),
             commit: Duration::from_secs(1),
