@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::shared::{Handled, Shared};
 use crate::broker::{BrokerError, Incoming, PartitionId};
-use crate::rocketmq::net::Request;
 use crate::rocketmq::queue::Queue;
+use crate::rocketmq::remoting::{Request, RequestCode};
 
 /// After so many deliveries a message goes to `%DLQ%<group>`, as with Java's consumers.
 const DELIVERIES: &str = "16";
@@ -57,17 +55,15 @@ impl Shared {
 
     async fn send_back(&self, queue: &Queue, offset: i64, log_offset: i64, topic: &str) -> Result<(), BrokerError> {
         let what = format!("send back the message at offset {offset} of {queue}");
-        let fields = vec![
-            ("group", self.group.clone()),
-            ("originTopic", topic.to_owned()),
-            ("offset", log_offset.to_string()),
+        let request = Request::new(RequestCode::ConsumerSendMsgBack)
+            .with("group", &self.group)
+            .with("originTopic", topic)
+            .with("offset", log_offset)
             // The broker waits longer each time: 10 s, 30 s, 1 min …
-            ("delayLevel", "0".to_owned()),
-            ("maxReconsumeTimes", DELIVERIES.to_owned()),
-            ("unitMode", "false".to_owned()),
-            ("bname", queue.broker.to_string()),
-        ];
-        let request = Request { code: Request::SEND_BACK, fields, body: Bytes::new() };
+            .with("delayLevel", 0)
+            .with("maxReconsumeTimes", DELIVERIES)
+            .with("unitMode", false)
+            .with("bname", &queue.broker);
         let address = self.net.master_for(&queue.broker, &what)?;
         self.net.ask(&address, &what, request, self.waits.answer).await?;
         // The broker has it; its first retry may have made the topic of retries.

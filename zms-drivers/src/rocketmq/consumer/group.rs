@@ -13,8 +13,9 @@ use super::reader::Reader;
 use super::shared::{Held, Shared};
 use crate::broker::BrokerError;
 use crate::rocketmq::heartbeat;
-use crate::rocketmq::net::{Request, Route};
+use crate::rocketmq::net::Route;
 use crate::rocketmq::queue::Queue;
+use crate::rocketmq::remoting::{Request, RequestCode};
 
 impl Shared {
     /// What this member says about itself.
@@ -119,7 +120,7 @@ async fn ask(shared: &Arc<Shared>, route: &Route) -> Option<Vec<String>> {
 async fn ask_one(shared: &Shared, broker: Arc<str>) -> Result<Vec<String>, BrokerError> {
     let what = format!("ask broker {broker} for the members of group {}", shared.group);
     let address = shared.net.reader(&broker, &what)?;
-    let request = Request { code: Request::MEMBERS, fields: vec![("consumerGroup", shared.group.clone())], body: Bytes::new() };
+    let request = Request::new(RequestCode::GetConsumerListByGroup).with("consumerGroup", &shared.group);
     let reply = shared.net.call(&address, &what, request, shared.waits.members).await.map_err(|lost| lost.error)?;
     // 1: it knows no member of this group.
     if reply.code() == 1 {

@@ -1,12 +1,12 @@
 //! Locks of queues, for messages in order: a broker lets one member of a group have a queue, for a minute, and longer if it asks again.
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::shared::Shared;
 use crate::broker::BrokerError;
-use crate::rocketmq::net::Request;
+use crate::rocketmq::net::Reply;
 use crate::rocketmq::queue::Queue;
+use crate::rocketmq::remoting::{Request, RequestCode};
 
 /// Ends when the queue is locked for this member.
 pub(super) async fn lock(shared: &Shared, queue: &Queue) {
@@ -44,7 +44,7 @@ pub(super) async fn keep(shared: &Shared, queue: &Queue) {
 
 async fn try_lock(shared: &Shared, queue: &Queue) -> Result<bool, BrokerError> {
     let what = format!("lock {queue}");
-    let reply = ask(shared, queue, Request::LOCK, &what).await?;
+    let reply = ask(shared, queue, RequestCode::LockBatchMq, &what).await?;
     let locked = reply.json(&shared.net, &what)?;
     let locked = locked.get("lockOKMQSet").and_then(Value::as_array).cloned().unwrap_or_default();
     Ok(locked.iter().any(|locked| locked["queueId"] == json!(queue.number) && locked["topic"] == json!(&*queue.topic)))
@@ -52,18 +52,18 @@ async fn try_lock(shared: &Shared, queue: &Queue) -> Result<bool, BrokerError> {
 
 /// Lets the next member have it at once; if this fails the lock ends by itself.
 pub(super) async fn unlock(shared: &Shared, queue: &Queue) {
-    if let Err(error) = ask(shared, queue, Request::UNLOCK, &format!("unlock {queue}")).await {
+    if let Err(error) = ask(shared, queue, RequestCode::UnlockBatchMq, &format!("unlock {queue}")).await {
         tracing::debug!(%queue, %error, "the lock ends by itself within a minute");
     }
 }
 
-async fn ask(shared: &Shared, queue: &Queue, code: i32, what: &str) -> Result<crate::rocketmq::net::Reply, BrokerError> {
+async fn ask(shared: &Shared, queue: &Queue, code: RequestCode, what: &str) -> Result<Reply, BrokerError> {
     let body = json!({
         "consumerGroup": shared.group,
         "clientId": shared.net.client_id(),
         "mqSet": [{"topic": &*queue.topic, "brokerName": &*queue.broker, "queueId": queue.number}],
     });
-    let request = Request { code, fields: Vec::new(), body: Bytes::from(body.to_string()) };
+    let request = Request::new(code).with_body(body.to_string());
     let address = shared.net.master_for(&queue.broker, what)?;
     shared.net.ask(&address, what, request, shared.waits.answer).await
 }

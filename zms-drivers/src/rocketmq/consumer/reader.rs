@@ -14,8 +14,9 @@ use super::window::Open;
 use crate::broker::BrokerError;
 use crate::rocketmq::message::properties::TAGS;
 use crate::rocketmq::message::stored::{Stored, decode};
-use crate::rocketmq::net::{Reply, Request, now_ms};
+use crate::rocketmq::net::{Reply, now_ms};
 use crate::rocketmq::queue::Queue;
+use crate::rocketmq::remoting::{Request, RequestCode};
 use crate::rocketmq::waits::back_off;
 
 /// Messages of one answer.
@@ -188,21 +189,19 @@ async fn ask(shared: &Shared, queue: &Queue, next: i64) -> Result<Reply, BrokerE
     let interest = shared.interests.iter().find(|interest| *interest.topic == *queue.topic);
     let (expression, version) = interest.map_or(("*".to_owned(), 0), |interest| (interest.expression(), interest.version));
     let hold = shared.waits.hold;
-    let fields = vec![
-        ("consumerGroup", shared.group.clone()),
-        ("topic", queue.topic.to_string()),
-        ("queueId", queue.number.to_string()),
-        ("queueOffset", next.to_string()),
-        ("maxMsgNums", TOGETHER.to_owned()),
-        ("sysFlag", HOLD_AND_FILTER.to_owned()),
-        ("commitOffset", "0".to_owned()),
-        ("suspendTimeoutMillis", hold.as_millis().to_string()),
-        ("subscription", expression),
-        ("subVersion", version.to_string()),
-        ("expressionType", "TAG".to_owned()),
-        ("bname", queue.broker.to_string()),
-    ];
-    let request = Request { code: Request::PULL, fields, body: bytes::Bytes::new() };
+    let request = Request::new(RequestCode::PullMessage)
+        .with("consumerGroup", &shared.group)
+        .with("topic", &queue.topic)
+        .with("queueId", queue.number)
+        .with("queueOffset", next)
+        .with("maxMsgNums", TOGETHER)
+        .with("sysFlag", HOLD_AND_FILTER)
+        .with("commitOffset", 0)
+        .with("suspendTimeoutMillis", hold.as_millis())
+        .with("subscription", expression)
+        .with("subVersion", version)
+        .with("expressionType", "TAG")
+        .with("bname", &queue.broker);
     let what = format!("read {queue}");
     let address = shared.net.reader(&queue.broker, &what)?;
     shared.net.call(&address, &what, request, hold + shared.waits.answer).await.map_err(|lost| lost.error)

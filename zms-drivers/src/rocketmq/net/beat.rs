@@ -6,8 +6,9 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::{Net, Request, lock};
+use super::{Net, lock};
 use crate::broker::BrokerError;
+use crate::rocketmq::remoting::{Request, RequestCode};
 use crate::rocketmq::version::Version;
 
 /// A broker that says nothing is told again with the next heartbeat.
@@ -53,8 +54,7 @@ impl Net {
         if let Some((_, version)) = known.filter(|(asked, _)| asked.elapsed() < VERSION_AGE) {
             return Ok(version);
         }
-        let request = Request { code: Request::RUNTIME_INFO, fields: Vec::new(), body: Bytes::new() };
-        let said = self.ask(&address, &what, request, ANSWER).await?.json(self, &what)?;
+        let said = self.ask(&address, &what, Request::new(RequestCode::GetBrokerRuntimeInfo), ANSWER).await?.json(self, &what)?;
         let said = said.pointer("/table/brokerVersionDesc").and_then(serde_json::Value::as_str).unwrap_or_default();
         let version: Version =
             said.parse().map_err(|error: crate::rocketmq::version::NoVersion| self.garbled(what, error.to_string()))?;
@@ -66,10 +66,12 @@ impl Net {
     pub async fn leave(&self, consumer: Option<&str>, producer: Option<&str>) {
         let addresses: Vec<String> = lock(&self.brokers).values().flat_map(|broker| broker.values().cloned()).collect();
         let told = addresses.iter().map(|address| async move {
-            let mut fields = vec![("clientID", self.client_id.clone())];
-            fields.extend(consumer.map(|group| ("consumerGroup", group.to_owned())));
-            fields.extend(producer.map(|group| ("producerGroup", group.to_owned())));
-            let request = Request { code: Request::LEAVE, fields, body: Bytes::new() };
+            let mut request = Request::new(RequestCode::UnregisterClient).with("clientID", &self.client_id);
+            for (name, group) in [("consumerGroup", consumer), ("producerGroup", producer)] {
+                if let Some(group) = group {
+                    request = request.with(name, group);
+                }
+            }
             if let Err(error) = self.ask(address, "leave the group", request, ANSWER).await {
                 tracing::debug!(address, %error, "the broker sees our connection close");
             }
@@ -79,5 +81,5 @@ impl Net {
 }
 
 fn heartbeat(body: &Bytes) -> Request {
-    Request { code: Request::HEARTBEAT, fields: Vec::new(), body: body.clone() }
+    Request::new(RequestCode::HeartBeat).with_body(body.clone())
 }

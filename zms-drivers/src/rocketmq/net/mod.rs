@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub(super) use self::reply::{Lost, Reply, Request};
+pub(super) use self::reply::{Lost, Reply};
 pub(super) use self::route::Route;
 use super::names::NameServers;
-use super::remoting::{Handler, Options, Remoting, RemotingError, classify};
+use super::remoting::{Handler, Options, Remoting, RemotingError, Request, classify};
 use super::version::Version;
 use crate::broker::BrokerError;
 use crate::open::Endpoint;
@@ -124,7 +124,7 @@ impl Net {
     pub async fn call(&self, address: &str, what: &str, request: Request, deadline: Duration) -> Result<Reply, Lost> {
         let code = request.code;
         // A connection counts as dead when a call ends without anything heard; that is judged by calls that wait long enough.
-        let call = self.remoting.call(address, request.into(), deadline.max(SILENT));
+        let call = self.remoting.call(address, request, deadline.max(SILENT));
         match tokio::time::timeout(deadline, call).await {
             Ok(Ok(answer)) => Ok(Reply { answer, address: address.to_owned(), code }),
             Ok(Err(error)) => Err(Lost::of(&self.cluster, what, error)),

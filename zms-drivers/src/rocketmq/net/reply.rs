@@ -1,4 +1,4 @@
-//! Requests, answers, and what became of a request that has no answer.
+//! Answers, and what became of a request that has none.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -7,39 +7,6 @@ use super::Net;
 use crate::broker::BrokerError;
 use crate::rocketmq::json;
 use crate::rocketmq::remoting::{self, RemotingError, classify};
-
-/// What is asked.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub code: i32,
-    pub fields: Vec<(&'static str, String)>,
-    pub body: Bytes,
-}
-
-impl Request {
-    pub const PULL: i32 = 11;
-    pub const QUERY_OFFSET: i32 = 14;
-    pub const COMMIT: i32 = 15;
-    pub const RUNTIME_INFO: i32 = 28;
-    pub const MAX_OFFSET: i32 = 30;
-    pub const MIN_OFFSET: i32 = 31;
-    pub const HEARTBEAT: i32 = 34;
-    pub const LEAVE: i32 = 35;
-    pub const SEND_BACK: i32 = 36;
-    pub const MEMBERS: i32 = 38;
-    pub const LOCK: i32 = 41;
-    pub const UNLOCK: i32 = 42;
-    pub const ALL_OFFSETS: i32 = 43;
-    /// With the short names of its second version.
-    pub const SEND: i32 = 310;
-    pub const SEND_BATCH: i32 = 320;
-}
-
-impl From<Request> for remoting::Request {
-    fn from(Request { code, fields, body }: Request) -> Self {
-        Self { code, fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(), body }
-    }
-}
 
 /// An answer, whatever it says.
 #[derive(Debug)]

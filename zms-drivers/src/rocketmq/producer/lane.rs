@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::verdict::{Verdict, verdict};
 use crate::broker::BrokerError;
 use crate::rocketmq::message::outgoing::{Ready, batch};
-use crate::rocketmq::net::{Net, Request};
+use crate::rocketmq::net::Net;
 use crate::rocketmq::queue::Queue;
+use crate::rocketmq::remoting::{Request, RequestCode};
 use crate::rocketmq::waits::back_off;
 
 /// At most so many messages and bytes together; brokers take 4 MiB by default.
@@ -154,31 +155,33 @@ impl Lane {
     fn request(&self, jobs: &[Job]) -> Request {
         let (code, body, properties) = match jobs {
             // A 5.5 broker fails over a request without a body; an empty message in a batch is none.
-            [job] if !job.ready.body.is_empty() => (Request::SEND, job.ready.body.clone(), job.ready.properties.clone()),
-            jobs => (Request::SEND_BATCH, batch(jobs.iter().map(|job| &job.ready)), String::new()),
+            [job] if !job.ready.body.is_empty() => {
+                (RequestCode::SendMessageV2, job.ready.body.clone(), job.ready.properties.clone())
+            }
+            jobs => (RequestCode::SendBatchMessage, batch(jobs.iter().map(|job| &job.ready)), String::new()),
         };
         self.header(code, properties, body)
     }
 
     /// The short names of version 2 of this header.
-    fn header(&self, code: i32, properties: String, body: Bytes) -> Request {
-        let fields = vec![
-            ("a", self.producer_group.clone()),
-            ("b", self.queue.topic.to_string()),
+    /// With the short names of the second version.
+    fn header(&self, code: RequestCode, properties: String, body: Bytes) -> Request {
+        Request::new(code)
+            .with("a", &self.producer_group)
+            .with("b", &self.queue.topic)
             // Topics are made by operators; these two would be used where brokers make them.
-            ("c", "TBW102".to_owned()),
-            ("d", "4".to_owned()),
-            ("e", self.queue.number.to_string()),
-            ("f", "0".to_owned()),
-            ("g", crate::rocketmq::net::now_ms().to_string()),
-            ("h", "0".to_owned()),
-            ("i", properties),
-            ("j", "0".to_owned()),
-            ("k", "false".to_owned()),
-            ("m", (code == Request::SEND_BATCH).to_string()),
-            ("n", self.queue.broker.to_string()),
-        ];
-        Request { code, fields, body }
+            .with("c", "TBW102")
+            .with("d", 4)
+            .with("e", self.queue.number)
+            .with("f", 0)
+            .with("g", crate::rocketmq::net::now_ms())
+            .with("h", 0)
+            .with("i", properties)
+            .with("j", 0)
+            .with("k", false)
+            .with("m", code == RequestCode::SendBatchMessage)
+            .with("n", &self.queue.broker)
+            .with_body(body)
     }
 
     fn what(&self) -> String {
