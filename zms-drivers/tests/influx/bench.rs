@@ -20,9 +20,15 @@ pub trait Bench: Sync {
     /// Says where a case failed.
     fn name(&self) -> &'static str;
     fn url(&self) -> String;
-    fn sink(&self, store: &Store) -> Arc<dyn MetricSink>;
-    fn store(&self, store: &Store) -> Arc<dyn MetricStore>;
-    fn admin_as(&self, user: &str, password: &str) -> Arc<dyn MetricAdmin>;
+    fn sink(&self, store: &Store) -> Arc<dyn MetricSink> {
+        influx::sink(store).unwrap()
+    }
+    fn store(&self, store: &Store) -> Arc<dyn MetricStore> {
+        influx::store(store).unwrap()
+    }
+    fn admin_as(&self, user: &str, password: &str) -> Arc<dyn MetricAdmin> {
+        influx::admin(&self.url(), user, password, DEADLINE).unwrap()
+    }
     /// 2 says of what somebody may not ask that it is not there.
     fn hides(&self) -> bool {
         false
@@ -175,15 +181,6 @@ impl Bench for RealBench {
     }
     fn url(&self) -> String {
         self.url.clone()
-    }
-    fn sink(&self, store: &Store) -> Arc<dyn MetricSink> {
-        influx::sink(store).unwrap()
-    }
-    fn store(&self, store: &Store) -> Arc<dyn MetricStore> {
-        influx::store(store).unwrap()
-    }
-    fn admin_as(&self, user: &str, password: &str) -> Arc<dyn MetricAdmin> {
-        influx::admin(&self.url, user, password, DEADLINE).unwrap()
     }
     async fn make_database(&self, database: &str) {
         self.run(&format!("create database \"{database}\"")).await;

@@ -1,13 +1,12 @@
 //! An InfluxDB 2: what 1.x is told by statements, somebody else does here by its own API. Writing and asking go as with 1.x.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use zms_core::series::Retention;
+use zms_drivers::influx::Right;
 use zms_drivers::influx::fake::Length;
-use zms_drivers::influx::{self, MetricAdmin, MetricSink, MetricStore, Right, Store};
 use zms_testbed::{Influx, InfluxOperator};
 
 use super::bench::{Bench, DEADLINE};
@@ -72,15 +71,6 @@ impl Bench for TwoBench {
     }
     fn url(&self) -> String {
         self.url.clone()
-    }
-    fn sink(&self, store: &Store) -> Arc<dyn MetricSink> {
-        influx::sink(store).unwrap()
-    }
-    fn store(&self, store: &Store) -> Arc<dyn MetricStore> {
-        influx::store(store).unwrap()
-    }
-    fn admin_as(&self, user: &str, password: &str) -> Arc<dyn MetricAdmin> {
-        influx::admin(&self.url, user, password, DEADLINE).unwrap()
     }
     fn hides(&self) -> bool {
         true
