@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use crate::access::{Role, User};
 use crate::audit::{self, Entry, Outcome};
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
+
+use super::{Role, User};
 
 /// A person at work.
 #[derive(Debug, Clone, Copy)]
@@ -22,15 +23,20 @@ impl Actor<'_> {
         if self.user.may(role) {
             return Ok(());
         }
-        let mut tx = db.begin().await?;
-        self.record_as(&mut tx, act, target, Value::Null, Outcome::Denied, now_ms).await?;
-        tx.commit().await?;
+        self.record_refusal(db, act, target, Value::Null, now_ms).await?;
         Err(Error::Forbidden)
     }
 
     /// Audits an act that is done by `tx`.
     pub async fn record(&self, tx: &mut Tx, act: &str, target: &str, detail: Value, now_ms: i64) -> Result<()> {
         self.record_as(tx, act, target, detail, Outcome::Done, now_ms).await
+    }
+
+    /// Audits an act that was refused.
+    pub async fn record_refusal(&self, db: &Db, act: &str, target: &str, detail: Value, now_ms: i64) -> Result<()> {
+        let mut tx = db.begin().await?;
+        self.record_as(&mut tx, act, target, detail, Outcome::Denied, now_ms).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn record_as(&self, tx: &mut Tx, act: &str, target: &str, detail: Value, result: Outcome, now_ms: i64) -> Result<()> {

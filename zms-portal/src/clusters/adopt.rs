@@ -8,11 +8,11 @@ use zms_core::names::ClusterName;
 
 use super::way::reference;
 use super::{Cluster, Way, flow, start_publishing, store};
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::{App, new_id};
 use crate::db::Tx;
 use crate::engine::Next;
-use crate::environments::{self, Actor, Environment};
+use crate::environments::{self, Environment};
 use crate::error::{Error, Problem, Result};
 
 /// Words that stand in paths beside names of clusters.

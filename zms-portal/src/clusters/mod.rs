@@ -40,10 +40,11 @@ pub use tried::{Tried, try_out};
 pub use way::{Way, adopted};
 pub use web::pages;
 
+use crate::access::Actor;
 use crate::app::{App, new_id};
 use crate::db::{Db, Tx};
 use crate::engine::{NewFlow, Next};
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result, Text};
 
 /// A cluster of an environment.

@@ -7,9 +7,9 @@ use zms_drivers::broker::fake::FakeCluster;
 use zms_drivers::meta::fake::FakeMeta;
 
 use super::{Cluster, NewService};
-use crate::access::{Role, User};
+use crate::access::{Actor, Role, User};
 use crate::app::{App, new_id, now_ms};
-use crate::environments::{self, Actor, Environment, NewEnvironment};
+use crate::environments::{self, Environment, NewEnvironment};
 use crate::services::test_support::TestApp;
 
 /// See the module.

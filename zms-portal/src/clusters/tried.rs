@@ -10,9 +10,9 @@ use zms_drivers::open::Endpoint;
 
 use super::adopt::{Checked, NewCluster, check, target};
 use super::{Cluster, store, way};
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
-use crate::environments::{self, Actor, Environment};
+use crate::environments::{self, Environment};
 use crate::error::Result;
 use crate::web::messages::Messages;
 

@@ -8,8 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::networks::NetworkList;
-use super::{Actor, Environment, EnvironmentChange, NewEnvironment};
-use crate::access::{Address, Role, User};
+use super::{Environment, EnvironmentChange, NewEnvironment};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::error::Result;
 use crate::web::{Json, Path};

@@ -1,10 +1,9 @@
 //! Environments: where hosts and services belong, and the first part of every path.
 //!
-//! 1. This file: what an environment is, [`create`] and [`change`]; `actor`: who does it.
+//! 1. This file: what an environment is, [`create`] and [`change`].
 //! 2. [`networks`](networks()): where its brokers may be. `overview`: what one looks like now, and what a person should do next.
 //! 3. `web` pages, `api` REST, `store` SQL.
 
-mod actor;
 mod api;
 mod networks;
 mod overview;
@@ -16,12 +15,11 @@ mod web;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-pub use actor::Actor;
 pub use api::api;
 pub use networks::{networks, read_networks, set_networks};
 pub use web::pages;
 
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::new_id;
 use crate::db::{Db, Tx, is_taken};
 use crate::error::{Error, Problem, Result};

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zms_core::networks::{Networks, NetworksError};
 
-use super::{Actor, Environment, store, target};
-use crate::access::Role;
+use super::{Environment, store, target};
+use crate::access::{Actor, Role};
 use crate::db::Db;
 use crate::error::{Error, Result};
 

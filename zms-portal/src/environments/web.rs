@@ -9,8 +9,8 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 
 use super::overview::{self, FirstSteps, Glance, Need};
-use super::{Actor, COLOURS, Environment, EnvironmentChange, NewEnvironment};
-use crate::access::{Address, Role, User};
+use super::{COLOURS, Environment, EnvironmentChange, NewEnvironment};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::{FlowSummary, view};
 use crate::error::{Error, Problem, Result};
@@ -20,7 +20,7 @@ use crate::services::{self, PURPOSES};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path, thousands};
+use crate::web::{self, Form, Path, Problems, thousands};
 
 /// Flows on the page of an environment.
 const RECENT: i64 = 8;
@@ -89,13 +89,7 @@ struct FormPage {
     /// The environment that is changed; none makes a new one.
     edited: Option<String>,
     form: EnvironmentForm,
-    problems: Vec<(String, String)>,
-}
-
-impl FormPage {
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
-    }
+    problems: Problems,
 }
 
 /// What is typed.
@@ -112,7 +106,7 @@ struct EnvironmentForm {
 async fn new(chrome: Chrome, user: User) -> Result<Response> {
     user.require(Role::Operator)?;
     let form = EnvironmentForm { colour: COLOURS[0].to_owned(), ..EnvironmentForm::default() };
-    web::page(FormPage { chrome, edited: None, form, problems: Vec::new() })
+    web::page(FormPage { chrome, edited: None, form, problems: Problems::default() })
 }
 
 async fn create(
@@ -136,7 +130,7 @@ async fn edit(chrome: Chrome, user: User) -> Result<Response> {
     user.require(Role::Operator)?;
     let Environment { name, title, colour, protected, .. } = chrome.environment.clone().ok_or(Error::NotFound)?;
     let form = EnvironmentForm { name: name.clone(), title, colour, protected: protected.then(|| "true".to_owned()) };
-    web::page(FormPage { chrome, edited: Some(name), form, problems: Vec::new() })
+    web::page(FormPage { chrome, edited: Some(name), form, problems: Problems::default() })
 }
 
 async fn change(
@@ -161,7 +155,7 @@ async fn change(
 }
 
 fn again(chrome: Chrome, edited: Option<String>, form: EnvironmentForm, problems: &[Problem]) -> Result<Response> {
-    let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
+    let problems = Problems::new(problems, chrome.m);
     web::page_with(StatusCode::UNPROCESSABLE_ENTITY, FormPage { chrome, edited, form, problems })
 }
 
@@ -277,7 +271,7 @@ struct NetworksPage {
     chrome: Chrome,
     env: String,
     networks: String,
-    problems: Vec<String>,
+    problems: Problems,
 }
 
 #[derive(Deserialize)]
@@ -290,7 +284,7 @@ async fn edit_networks(chrome: Chrome, user: User, State(app): State<App>) -> Re
     user.require(Role::Operator)?;
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let networks = super::networks(&app.db, &environment.id).await?.to_string().replace(", ", "\n");
-    web::page(NetworksPage { chrome, env: environment.name, networks, problems: Vec::new() })
+    web::page(NetworksPage { chrome, env: environment.name, networks, problems: Problems::default() })
 }
 
 async fn change_networks(
@@ -307,7 +301,7 @@ async fn change_networks(
     match super::set_networks(&app.db, actor, &environment, &texts, now_ms()).await {
         Ok(_) => Ok(web::see_other(Link::Environment(&environment.name))),
         Err(Error::Invalid(problems)) => {
-            let problems = problems.iter().map(|problem| problem.text.say(chrome.m)).collect();
+            let problems = Problems::new(&problems, chrome.m);
             let page = NetworksPage { chrome, env: environment.name, networks: form.networks, problems };
             web::page_with(StatusCode::UNPROCESSABLE_ENTITY, page)
         }

@@ -11,9 +11,9 @@ use zms_core::host::HostFacts;
 use super::line::{self, LineView, MadeLine, NewLine};
 use super::row::{HostDetail, HostRow, HostStatus};
 use super::{change, store};
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{self, Actor};
+use crate::environments;
 use crate::error::Result;
 use crate::web::{Json, Path};
 

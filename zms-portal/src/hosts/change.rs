@@ -5,11 +5,11 @@ use serde_json::json;
 use super::join::LONGEST_NAME;
 use super::row::HostDetail;
 use super::store;
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::db::is_taken;
 use crate::engine;
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result};
 
 /// Letters of the id that a host out of service has behind its name.

@@ -9,10 +9,10 @@ use super::HostRow;
 use super::script::{AgentBinary, Rights, Script};
 use super::store;
 use super::token::Token;
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::db::{Db, Tx};
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Problem, Result};
 
 /// Most hosts that may join with one line.

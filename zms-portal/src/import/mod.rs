@@ -22,10 +22,10 @@ use zms_core::names::HostId;
 pub use api::api;
 pub use web::pages;
 
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::engine::NewFlow;
-use crate::environments::{self, Actor, Environment};
+use crate::environments::{self, Environment};
 use crate::error::{Error, Result};
 use crate::metadata::external;
 use crate::metadata::rights::{self, Mode};

@@ -7,12 +7,12 @@ use futures::future::join_all;
 
 use super::flow::{Command, Effect, Import, Part, Task};
 use super::plan::{self, Plan};
-use crate::access::User;
+use crate::access::{Actor, User};
 use crate::app::{App, new_id, now_ms};
 use crate::clusters::{self, Cluster};
 use crate::db::is_taken;
 use crate::engine::{EffectContext, Outcome, Perform};
-use crate::environments::{self, Actor, Environment};
+use crate::environments::{self, Environment};
 use crate::error::Error;
 use crate::groups::{self, Group};
 use crate::hindrance::Hindrance;

@@ -10,14 +10,13 @@ use serde::Deserialize;
 
 use super::plan::{Origin, Plan};
 use super::{SUBJECT, begin, look};
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::web::Steps;
-use crate::environments::Actor;
 use crate::error::{Error, Result};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
-use crate::web::{self, Form};
+use crate::web::{self, Form, Problems};
 
 /// Rows of each kind on the page; all of them are in the API.
 const SHOWN: usize = 300;
@@ -36,14 +35,10 @@ struct ImportPage {
     plan: std::result::Result<Plan, String>,
     flows: Vec<Steps>,
     /// About the confirmation.
-    problems: Vec<String>,
+    problems: Problems,
 }
 
 impl ImportPage {
-    fn of_confirm(&self) -> Vec<&str> {
-        self.problems.iter().map(String::as_str).collect()
-    }
-
     /// How many of a list do not fit.
     fn more(&self, all: usize) -> usize {
         all.saturating_sub(SHOWN)
@@ -61,7 +56,7 @@ impl ImportPage {
         let flows = app.engine.of_subject(Some(&environment.id), SUBJECT).await?;
         let flows = flows.into_iter().take(1).map(|flow| Steps::of(&app.engine, flow, chrome.m, now_ms())).collect();
         let (env, protected) = (environment.name, environment.protected);
-        Ok(Self { env, protected, chrome, plan, flows, problems: Vec::new() })
+        Ok(Self { env, protected, chrome, plan, flows, problems: Problems::default() })
     }
 }
 
@@ -88,7 +83,7 @@ async fn confirm(
     match begin(&app, actor, &environment, form.confirm.trim(), now_ms()).await {
         Ok(flow) => Ok(web::see_other(Link::Flow(&flow))),
         Err(Error::Invalid(problems)) => {
-            let problems = problems.iter().map(|problem| problem.text.say(chrome.m)).collect();
+            let problems = Problems::new(&problems, chrome.m);
             let page = ImportPage::load(&app, chrome, actor).await?;
             web::page_with(StatusCode::UNPROCESSABLE_ENTITY, ImportPage { problems, ..page })
         }

@@ -9,9 +9,9 @@ use utoipa_axum::routes;
 
 use super::external::{self, External, Found, NewExternal};
 use super::rights::{self, Mode};
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{self, Actor};
+use crate::environments;
 use crate::error::{Error, Result};
 use crate::web::{Json, Path};
 

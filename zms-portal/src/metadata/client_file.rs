@@ -11,9 +11,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Metadata;
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{self, Actor, Environment};
+use crate::environments::{self, Environment};
 use crate::error::{Error, Result, Text};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;

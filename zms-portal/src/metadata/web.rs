@@ -11,15 +11,15 @@ use serde::Deserialize;
 use super::external::{self, External, Found, NewExternal, Rights, Tree};
 use super::rights::{self, Mode};
 use super::{Way, client_file};
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::web::Steps;
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, timestamp};
+use crate::web::{self, Form, Problems, timestamp};
 
 /// Pages.
 pub fn pages() -> Router<App> {
@@ -42,7 +42,7 @@ struct StorePage {
     mode: Mode,
     switches: Vec<Steps>,
     form: NewExternal,
-    problems: Vec<(String, String)>,
+    problems: Problems,
     found: Option<Found>,
 }
 
@@ -66,13 +66,9 @@ impl StorePage {
             external,
             switches,
             form: form.unwrap_or_default(),
-            problems: Vec::new(),
+            problems: Problems::default(),
             found: None,
         })
-    }
-
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
     }
 
     /// The same page with what was typed, but for the password.
@@ -97,11 +93,11 @@ async fn page(chrome: Chrome, user: User, State(app): State<App>) -> Result<Resp
     web::page(StorePage::load(&app, chrome, environment, user.may(Role::Operator)).await?)
 }
 
-async fn again(app: &App, chrome: Chrome, environment: Environment, typed: NewExternal, error: Error) -> Result<Response> {
+/// The page that says what is wrong with what somebody sent; what no form can mend is an error still.
+async fn again(app: &App, chrome: Chrome, environment: Environment, error: Error) -> Result<StorePage> {
     let Error::Invalid(problems) = error else { return Err(error) };
-    let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
-    let page = StorePage::load(app, chrome, environment, true).await?.with(typed);
-    web::page_with(StatusCode::UNPROCESSABLE_ENTITY, StorePage { problems, ..page })
+    let problems = Problems::new(&problems, chrome.m);
+    Ok(StorePage { problems, ..StorePage::load(app, chrome, environment, true).await? })
 }
 
 async fn save(
@@ -115,7 +111,10 @@ async fn save(
     let actor = Actor { user: &user, address: &address.0 };
     match external::choose(&app, actor, &environment, typed.clone(), now_ms()).await {
         Ok(_) => Ok(web::see_other(Link::Metadata(&environment.name))),
-        Err(error) => again(&app, chrome, environment, typed, error).await,
+        Err(error) => {
+            let page = again(&app, chrome, environment, error).await?.with(typed);
+            web::page_with(StatusCode::UNPROCESSABLE_ENTITY, page)
+        }
     }
 }
 
@@ -133,7 +132,10 @@ async fn attempt(
             let page = StorePage::load(&app, chrome, environment, true).await?.with(typed);
             web::page(StorePage { found: Some(found), ..page })
         }
-        Err(error) => again(&app, chrome, environment, typed, error).await,
+        Err(error) => {
+            let page = again(&app, chrome, environment, error).await?.with(typed);
+            web::page_with(StatusCode::UNPROCESSABLE_ENTITY, page)
+        }
     }
 }
 
@@ -161,11 +163,9 @@ async fn switch(
     let actor = Actor { user: &user, address: &address.0 };
     match rights::switch(&app, actor, &environment, (wanted.mode, wanted.confirm.trim()), now_ms()).await {
         Ok(flow) => Ok(web::see_other(Link::Flow(&flow))),
-        Err(Error::Invalid(problems)) => {
-            let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
-            let page = StorePage::load(&app, chrome, environment, true).await?;
-            web::page_with(StatusCode::UNPROCESSABLE_ENTITY, StorePage { problems, ..page })
+        Err(error) => {
+            let page = again(&app, chrome, environment, error).await?;
+            web::page_with(StatusCode::UNPROCESSABLE_ENTITY, page)
         }
-        Err(error) => Err(error),
     }
 }

@@ -27,10 +27,10 @@ pub use store::count_open;
 pub use web::pages;
 pub use wish::{GroupWish, TopicWish, Wish};
 
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::db::{Db, is_taken};
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Problem, Result};
 use crate::{groups, topics};
 

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use zms_core::metadata::ConsumeFrom;
 
 use super::{Choice, Decision, GroupWish, Proposal, Request, TopicWish, Wish};
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::web::Steps;
 use crate::engine::{FlowView, Status};
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Problem, Result};
 use crate::services::{bytes, flow_status_text};
 use crate::topics;
@@ -22,7 +22,7 @@ use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::list::{self, List, ListQuery};
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path, Query, timestamp};
+use crate::web::{self, Form, Path, Problems, Query, timestamp};
 
 /// Pages.
 pub fn pages() -> Router<App> {
@@ -148,13 +148,7 @@ struct NewPage {
     is_group: bool,
     form: WishForm,
     topics: Vec<String>,
-    problems: Vec<(String, String)>,
-}
-
-impl NewPage {
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
-    }
+    problems: Problems,
 }
 
 fn environment(chrome: &Chrome) -> Result<Environment> {
@@ -174,7 +168,7 @@ async fn new_page(chrome: Chrome, app: &App, kind: &str, form: WishForm, problem
     let is_group = is_group(kind)?;
     let topics = if is_group { topics::list(&app.db, &environment.id).await? } else { Vec::new() };
     let topics = topics.into_iter().map(|topic| topic.name.to_string()).collect();
-    let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
+    let problems = Problems::new(problems, chrome.m);
     Ok(NewPage { env: environment.name, chrome, is_group, form, topics, problems })
 }
 
@@ -221,14 +215,10 @@ struct OnePage {
     why: String,
     may_decide: bool,
     may_withdraw: bool,
-    problems: Vec<(String, String)>,
+    problems: Problems,
 }
 
 impl OnePage {
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
-    }
-
     fn topic(&self) -> Option<&TopicWish> {
         match &self.request.wish {
             Wish::Topic(topic) => Some(topic),
@@ -291,7 +281,7 @@ async fn load(
     let may_withdraw = open && request.requested_by == user.name;
     let status = flow.as_ref().map(|flow| flow.status);
     let steps = flow.map(|flow| Steps::of(&app.engine, flow, chrome.m, now_ms()));
-    let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
+    let problems = Problems::new(problems, chrome.m);
     Ok(OnePage { chrome, request, proposal, choice, steps, status, why, may_decide, may_withdraw, problems })
 }
 

@@ -9,9 +9,9 @@ use super::test_agent::Agent;
 use super::test_support::{TestApp, insert_host};
 use super::wish::{Wish, WishedHost};
 use super::{ServiceStatus, find, install, logs};
-use crate::access::{Role, User};
+use crate::access::{Actor, Role, User};
 use crate::app::now_ms;
-use crate::environments::{self, Actor, NewEnvironment};
+use crate::environments::{self, NewEnvironment};
 use crate::error::Error;
 use crate::packages::test_support::put;
 

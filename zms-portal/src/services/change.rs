@@ -11,11 +11,11 @@ use super::plan::{self, Plan};
 use super::status::report_of;
 use super::store::{self, InstanceRow, ServiceRow};
 use super::{decide, place, resource, stored, target};
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::db::Tx;
 use crate::engine::NewFlow;
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result};
 use crate::hosts::{self, HostRow, HostStatus};
 

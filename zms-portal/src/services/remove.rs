@@ -7,11 +7,11 @@ use super::change::placement;
 use super::flow::{self, Change, Command, Ending, Install, Remove};
 use super::store::{self, InstanceRow};
 use super::{resource, target};
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::clusters;
 use crate::engine::{Machine, NewFlow};
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result, Text};
 use crate::hosts;
 

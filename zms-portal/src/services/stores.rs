@@ -6,10 +6,10 @@ use serde_json::json;
 use zms_core::host::InstanceSpec;
 
 use super::store;
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::db::{Db, Tx};
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result};
 use crate::metadata::external;
 

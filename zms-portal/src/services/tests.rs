@@ -14,9 +14,9 @@ use super::test_support::TestApp;
 use super::test_support::{insert_host, report};
 use super::wish::{Wish, WishedHost};
 use super::{ServiceStatus, cancel, choose_stores, find, install, list, remove, stores};
-use crate::access::{Role, User};
+use crate::access::{Actor, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{self, Actor, Environment, NewEnvironment};
+use crate::environments::{self, Environment, NewEnvironment};
 use crate::error::{Error, Result};
 use crate::packages::test_support::put;
 

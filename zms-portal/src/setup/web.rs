@@ -13,10 +13,9 @@ use crate::access::session::{self, Limits};
 use crate::access::throttle::Throttle;
 use crate::app::{App, now_ms};
 use crate::error::{Error, Problem, Result};
-use crate::users::Problems;
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
-use crate::web::{self, Form};
+use crate::web::{self, Form, Problems};
 
 /// Pages.
 pub fn pages() -> Router<App> {
@@ -69,7 +68,7 @@ async fn finish(chrome: Chrome, address: Address, State(app): State<App>, Form(f
             Ok(response)
         }
         Err(error) => {
-            let (status, problems) = Problems::of(error, chrome.m)?;
+            let (status, problems) = Problems::of_error(error, chrome.m)?;
             web::page_with(status, SetupPage { chrome, code, name, problems })
         }
     }

@@ -3,12 +3,11 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Actor, store};
-use crate::access::password;
+use super::store;
 use crate::access::session::{self, Limits};
 use crate::access::throttle::{Throttle, Verdict, too_many};
 use crate::access::token::Token;
-use crate::audit::Outcome;
+use crate::access::{Actor, password};
 use crate::db::Db;
 use crate::error::{Error, Result};
 
@@ -45,9 +44,7 @@ pub async fn change_password(
     let Verdict::Admitted(attempt) = verdict else { return Err(too_many()) };
     let before = store::password_of(db, &actor.user.id).await?;
     if !password::verify(&change.present, Some(&before)).await? {
-        let mut tx = db.begin().await?;
-        actor.record(&mut tx, act, &target, json!({ "why": "password" }), Outcome::Denied, now_ms).await?;
-        tx.commit().await?;
+        actor.record_refusal(db, act, &target, json!({ "why": "password" }), now_ms).await?;
         return Err(Error::invalid("present", |m| m.users_present_wrong().to_owned()));
     }
     let after = password::hash(&change.new).await?;
@@ -58,7 +55,7 @@ pub async fn change_password(
     }
     let ended = session::end_all(&mut tx, &actor.user.id).await?;
     let token = session::start(&mut tx, &actor.user.id, actor.address, limits, now_ms).await?;
-    actor.record(&mut tx, act, &target, json!({ "sessions_ended": ended }), Outcome::Done, now_ms).await?;
+    actor.record(&mut tx, act, &target, json!({ "sessions_ended": ended }), now_ms).await?;
     tx.commit().await?;
     Ok(token)
 }
@@ -77,6 +74,6 @@ pub async fn set_language(db: &Db, actor: Actor<'_>, language: &str, now_ms: i64
     let mut tx = db.begin().await?;
     store::set_language(&mut tx, &actor.user.id, language).await?;
     let detail = json!({ "before": actor.user.language, "after": language });
-    actor.record(&mut tx, "account.change_language", &format!("user/{}", actor.user.name), detail, Outcome::Done, now_ms).await?;
+    actor.record(&mut tx, "account.change_language", &format!("user/{}", actor.user.name), detail, now_ms).await?;
     Ok(tx.commit().await?)
 }

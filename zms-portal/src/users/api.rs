@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Acceptance, Actor, Credentials, Invited, NewInvitation, NewUser, PasswordChange, Person, UserChange};
+use super::{Acceptance, Credentials, Invited, NewInvitation, NewUser, PasswordChange, Person, UserChange};
 use crate::access::session::{self, Limits};
 use crate::access::throttle::Throttle;
-use crate::access::{Address, Role, User, Visitor};
+use crate::access::{Actor, Address, Role, User, Visitor};
 use crate::app::{App, now_ms};
 use crate::error::Result;
 use crate::web::{Json, Path};

@@ -3,11 +3,10 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Actor, Person, name_problem, name_taken, roles_json, store};
+use super::{Person, name_problem, name_taken, roles_json, store};
 use crate::access::name::{UserName, shown};
 use crate::access::session::{self, Limits};
-use crate::access::{Role, User, password};
-use crate::audit::Outcome;
+use crate::access::{Actor, Role, User, password};
 use crate::db::{Db, is_taken};
 use crate::error::{Error, Result};
 
@@ -61,7 +60,7 @@ pub async fn find(db: &Db, user: &User, name: &str, limits: Limits, now_ms: i64)
 /// [`Error::Forbidden`]; [`Error::Invalid`] with what is wrong.
 pub async fn create(db: &Db, actor: Actor<'_>, new: NewUser, now_ms: i64) -> Result<()> {
     let target = format!("user/{}", shown(&new.name));
-    actor.require_administrator(db, "user.create", &target, now_ms).await?;
+    actor.require(db, Role::Administrator, "user.create", &target, now_ms).await?;
     let name = UserName::parse(&new.name);
     let mut problems = Vec::new();
     if name.is_none() {
@@ -74,7 +73,7 @@ pub async fn create(db: &Db, actor: Actor<'_>, new: NewUser, now_ms: i64) -> Res
     let mut tx = db.begin().await?;
     let made = store::insert(&mut tx, &name, &kept, &roles, now_ms).await;
     made.map_err(|error| if is_taken(&error) { name_taken("name") } else { error.into() })?;
-    actor.record(&mut tx, "user.create", &target, json!({ "roles": roles_json(&roles) }), Outcome::Done, now_ms).await?;
+    actor.record(&mut tx, "user.create", &target, json!({ "roles": roles_json(&roles) }), now_ms).await?;
     Ok(tx.commit().await?)
 }
 
@@ -84,7 +83,7 @@ pub async fn create(db: &Db, actor: Actor<'_>, new: NewUser, now_ms: i64) -> Res
 /// [`Error::Forbidden`], [`Error::NotFound`]; [`Error::Conflict`] for the last administrator; [`Error::Invalid`] when no role is left.
 pub async fn change(db: &Db, actor: Actor<'_>, name: &str, change: UserChange, now_ms: i64) -> Result<()> {
     let target = format!("user/{}", shown(name));
-    actor.require_administrator(db, "user.change", &target, now_ms).await?;
+    actor.require(db, Role::Administrator, "user.change", &target, now_ms).await?;
     let roles = change.roles.as_deref().map(granted).transpose().map_err(|problem| Error::Invalid(vec![problem]))?;
     let mut tx = db.begin().await?;
     // From here on nobody else changes who is an administrator.
@@ -99,17 +98,17 @@ pub async fn change(db: &Db, actor: Actor<'_>, name: &str, change: UserChange, n
     if let Some(roles) = roles.filter(|roles| *roles != before.roles) {
         store::grant(&mut tx, &before.id, &roles).await?;
         let detail = json!({ "before": roles_json(&before.roles), "after": roles_json(&roles) });
-        actor.record(&mut tx, "user.change_roles", &target, detail, Outcome::Done, now_ms).await?;
+        actor.record(&mut tx, "user.change_roles", &target, detail, now_ms).await?;
     }
     let disabled = change.disabled.filter(|disabled| *disabled != before.disabled);
     if let Some(disabled) = disabled {
         store::disable(&mut tx, &before.id, disabled).await?;
         let act = if disabled { "user.disable" } else { "user.enable" };
-        actor.record(&mut tx, act, &target, serde_json::Value::Null, Outcome::Done, now_ms).await?;
+        actor.record(&mut tx, act, &target, serde_json::Value::Null, now_ms).await?;
     }
     if disabled == Some(true) || change.end_sessions {
         let ended = session::end_all(&mut tx, &before.id).await?;
-        actor.record(&mut tx, "user.end_sessions", &target, json!({ "ended": ended }), Outcome::Done, now_ms).await?;
+        actor.record(&mut tx, "user.end_sessions", &target, json!({ "ended": ended }), now_ms).await?;
     }
     Ok(tx.commit().await?)
 }

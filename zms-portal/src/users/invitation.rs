@@ -4,12 +4,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actor, name_problem, name_taken, store};
+use super::{name_problem, name_taken, store};
 use crate::access::name::{UserName, shown};
 use crate::access::session::{self, Limits};
 use crate::access::throttle::{Throttle, Verdict, too_many};
 use crate::access::token::Token;
-use crate::access::{Role, password};
+use crate::access::{Actor, Role, password};
 use crate::audit::{self, Entry, Outcome};
 use crate::db::{Db, Tx, is_taken};
 use crate::error::{Error, Result};
@@ -60,7 +60,7 @@ pub struct Acceptance {
 /// # Errors
 /// [`Error::Forbidden`]; [`Error::Invalid`] when the name is not one or taken.
 pub async fn invite(db: &Db, public_url: &str, actor: Actor<'_>, new: NewInvitation, now_ms: i64) -> Result<Invited> {
-    actor.require_administrator(db, "user.invite", &format!("user/{}", shown(&new.name)), now_ms).await?;
+    actor.require(db, Role::Administrator, "user.invite", &format!("user/{}", shown(&new.name)), now_ms).await?;
     make_new(db, public_url, (&actor.user.name, actor.address), new, now_ms).await
 }
 
@@ -69,7 +69,7 @@ pub async fn invite(db: &Db, public_url: &str, actor: Actor<'_>, new: NewInvitat
 /// # Errors
 /// [`Error::Forbidden`]; [`Error::NotFound`] when nobody has this name.
 pub async fn password_link(db: &Db, public_url: &str, actor: Actor<'_>, name: &str, now_ms: i64) -> Result<Invited> {
-    actor.require_administrator(db, "user.password_link", &format!("user/{}", shown(name)), now_ms).await?;
+    actor.require(db, Role::Administrator, "user.password_link", &format!("user/{}", shown(name)), now_ms).await?;
     let name = UserName::parse(name).ok_or(Error::NotFound)?;
     let mut tx = db.begin().await?;
     if !store::exists(&mut tx, &name).await? {

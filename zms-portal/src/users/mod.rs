@@ -26,12 +26,10 @@ pub use change::{NewUser, UserChange, change, create, find, list};
 pub use invitation::{Acceptance, Invited, NewInvitation, accept, invite, invite_administrator, password_link};
 pub use sign_in::{Credentials, sign_in, sign_out};
 pub use store::{insert, note_sign_in};
-pub use web::{Problems, pages};
+pub use web::pages;
 
-use crate::access::{Role, User};
-use crate::audit::{self, Entry, Outcome};
-use crate::db::{Db, Tx};
-use crate::error::{Error, Problem, Result};
+use crate::access::Role;
+use crate::error::{Error, Problem};
 
 /// A person as administrators see them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -48,32 +46,6 @@ pub struct Person {
     pub created_at: i64,
     /// Sessions that have not ended.
     pub sessions: i64,
-}
-
-/// Who does something, and from where.
-#[derive(Debug, Clone, Copy)]
-pub struct Actor<'a> {
-    /// Signed in.
-    pub user: &'a User,
-    /// IP address of the peer.
-    pub address: &'a str,
-}
-
-impl Actor<'_> {
-    /// [`Error::Forbidden`] unless the person is an administrator; the refusal is audited.
-    async fn require_administrator(&self, db: &Db, act: &str, target: &str, now_ms: i64) -> Result<()> {
-        if self.user.may(Role::Administrator) {
-            return Ok(());
-        }
-        let mut tx = db.begin().await?;
-        self.record(&mut tx, act, target, Value::Null, Outcome::Denied, now_ms).await?;
-        tx.commit().await?;
-        Err(Error::Forbidden)
-    }
-
-    async fn record(&self, tx: &mut Tx, act: &str, target: &str, detail: Value, result: Outcome, now_ms: i64) -> Result<()> {
-        audit::record(tx, Entry { at: now_ms, who: &self.user.name, address: self.address, act, target, detail, result }).await
-    }
 }
 
 /// What a name must be.

@@ -1,6 +1,6 @@
 //! The frame around all slices: what every page and every answer has in common.
 //!
-//! [`messages`] texts in both languages · [`links`] addresses · [`chrome`] what every page knows · [`form`] what comes in · [`list`] filter,
+//! [`messages`] texts in both languages · [`links`] addresses · [`chrome`] what every page knows · [`form`] what comes in · [`Problems`] what is wrong with it · [`list`] filter,
 //! sort and page from the address · [`failure`] errors as pages and as `problem+json` · [`assets`] files · [`mod@layers`] headers and refusals ·
 //! `docs` the page of the API.
 
@@ -15,6 +15,7 @@ pub mod links;
 pub mod list;
 pub mod messages;
 mod preferences;
+mod problems;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 
 pub use form::{Form, Json, Path, Query};
 pub use layers::layers;
+pub use problems::Problems;
 
 use crate::error::{Error, Result};
 

@@ -11,10 +11,10 @@ use super::chrome::{LANGUAGE, THEME};
 use super::links::Link;
 use super::messages::Language;
 use super::{Form, see_other};
-use crate::access::{Address, Visitor};
+use crate::access::{Actor, Address, Visitor};
 use crate::app::{App, now_ms};
 use crate::error::Result;
-use crate::users::{self, Actor};
+use crate::users;
 
 pub(super) fn pages() -> Router<App> {
     Router::new().route(&Link::Preferences.to_string(), post(choose))

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use super::super::{Choice, ClusterChange, NewCluster, Preview, Tried, takeover};
 use super::ClusterItem;
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{self, Actor};
+use crate::environments;
 use crate::error::Result;
 use crate::web::{Json, Path};
 

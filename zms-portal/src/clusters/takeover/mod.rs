@@ -20,10 +20,10 @@ use super::adopt::target;
 use super::governed::{Governed, Register};
 use super::picture::look;
 use super::{Cluster, store, subject};
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::engine::NewFlow;
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result, Text};
 
 /// Most topics and groups of one flow.

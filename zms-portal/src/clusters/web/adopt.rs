@@ -8,13 +8,13 @@ use serde::Deserialize;
 use zms_core::collect::Mechanism;
 
 use super::super::{Cluster, ClusterChange, NewCluster, Tried};
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{self, Actor, Environment};
+use crate::environments::{self, Environment};
 use crate::error::{Error, Result};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
-use crate::web::{self, Form, Path};
+use crate::web::{self, Form, Path, Problems};
 
 /// What is typed, and which button was pressed.
 #[derive(Clone, Default, Deserialize)]
@@ -59,7 +59,7 @@ struct AdoptPage {
     form: AdoptForm,
     networks: String,
     tried: Option<Tried>,
-    problems: Vec<(String, String)>,
+    problems: Problems,
 }
 
 impl AdoptPage {
@@ -75,19 +75,15 @@ impl AdoptPage {
         };
         format!("{} {more}", m.clusters_password_help()).trim_end().to_owned()
     }
-
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
-    }
 }
 
 async fn show(app: &App, chrome: Chrome, edited: Option<Cluster>, form: AdoptForm, what: Said) -> Result<Response> {
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
     let networks = environments::networks(&app.db, &environment.id).await?.to_string();
     let (tried, problems) = match what {
-        Said::Nothing => (None, Vec::new()),
-        Said::Tried(tried) => (Some(tried), Vec::new()),
-        Said::Wrong(problems) => (None, problems.iter().map(|p| (p.field.clone(), p.text.say(chrome.m))).collect()),
+        Said::Nothing => (None, Problems::default()),
+        Said::Tried(tried) => (Some(tried), Problems::default()),
+        Said::Wrong(problems) => (None, Problems::new(&problems, chrome.m)),
     };
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let form = AdoptForm { password: String::new(), ..form };

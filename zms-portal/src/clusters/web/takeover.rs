@@ -8,13 +8,12 @@ use axum::response::Response;
 use super::super::takeover::{Choice, Preview};
 use super::super::{Governed, takeover};
 use super::Head;
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::Actor;
 use crate::error::{Error, Problem, Result};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
-use crate::web::{self, Form, Path, Query};
+use crate::web::{self, Form, Path, Problems, Query};
 
 #[derive(Template)]
 #[template(path = "clusters/takeover.html")]
@@ -24,13 +23,7 @@ struct ChoosePage {
     choice: Choice,
     /// What fits; a sentence when nothing is known of the cluster.
     preview: std::result::Result<Preview, String>,
-    problems: Vec<(String, String)>,
-}
-
-impl ChoosePage {
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
-    }
+    problems: Problems,
 }
 
 async fn show(app: &App, chrome: Chrome, head: Head, choice: Choice, problems: &[Problem]) -> Result<Response> {
@@ -40,7 +33,7 @@ async fn show(app: &App, chrome: Chrome, head: Head, choice: Choice, problems: &
         Err(error) => return Err(error),
     };
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(chrome.m))).collect();
+    let problems = Problems::new(problems, chrome.m);
     web::page_with(status, ChoosePage { chrome, head, choice, preview, problems })
 }
 

@@ -1,9 +1,8 @@
 //! Tokens and enrolments.
 
 use super::support::{Asking, Portal, csr, token_of};
-use crate::access::{Role, User};
+use crate::access::{Actor, Role, User};
 use crate::app::now_ms;
-use crate::environments::Actor;
 use crate::error::Error;
 use crate::hosts::join::Refusal;
 use crate::hosts::line::{self, NewLine};

@@ -21,12 +21,12 @@ use zms_core::names::{InstanceId, KindName};
 use zms_core::package::PackageRef;
 use zms_core::probe::Probe;
 
-use crate::access::{Role, User};
+use crate::access::{Actor, Role, User};
 use crate::app::{App, new_id, now_ms};
 use crate::authority::{Authority, Listener, serve_tls};
 use crate::config::Config;
 use crate::db::{Db, TestDb};
-use crate::environments::{self, Actor, Environment, NewEnvironment};
+use crate::environments::{self, Environment, NewEnvironment};
 use crate::hosts::join::{self, JoinError, Refusal};
 use crate::hosts::line::{self, NewLine};
 use crate::hosts::{agent_api, join as entry};

@@ -11,15 +11,14 @@ use super::super::change;
 use super::super::hub::Twin;
 use super::super::row::{HostDetail, HostStatus};
 use super::environment;
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::Actor;
 use crate::error::{Error, Problem, Result};
 use crate::metrics::{Chart, ChartView, RangeQuery};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path, Query};
+use crate::web::{self, Form, Path, Problems, Query};
 
 /// A clock that is off by more than this is worth a warning, in milliseconds.
 const SKEW_MS: i64 = 30_000;
@@ -36,13 +35,7 @@ struct HostPage {
     charts: ChartView,
     /// What was typed as a new name.
     typed: String,
-    problems: Vec<(String, String)>,
-}
-
-impl HostPage {
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
-    }
+    problems: Problems,
 }
 
 /// The part that refreshes itself.
@@ -134,7 +127,7 @@ async fn load_page(chrome: Chrome, user: &User, app: &App, id: &str, range: &str
     let shown = [Chart::HostCpu, Chart::HostMemory, Chart::HostDisk, Chart::HostNetwork];
     let path = Link::Host(&env, id).to_string();
     let charts = ChartView::new(chrome.m, (&env, &path), range, &shown, &[("host", &typed)]);
-    Ok(HostPage { chrome, env, operator, part, charts, typed, problems: Vec::new() })
+    Ok(HostPage { chrome, env, operator, part, charts, typed, problems: Problems::default() })
 }
 
 async fn load(chrome: &Chrome, user: &User, app: &App, id: &str) -> Result<Part> {
@@ -197,7 +190,7 @@ pub(super) async fn revoke(
 
 async fn again(chrome: Chrome, user: &User, app: &App, id: &str, typed: String, problems: &[Problem]) -> Result<Response> {
     let mut page = load_page(chrome, user, app, id, "").await?;
-    page.problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(page.chrome.m))).collect();
+    page.problems = Problems::new(problems, page.chrome.m);
     if !typed.is_empty() {
         page.typed = typed;
     }

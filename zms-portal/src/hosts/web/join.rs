@@ -10,14 +10,13 @@ use super::super::line::{self, LONGEST_MINUTES, LineView, MOST_USES, MadeLine, N
 use super::super::row::{HostRow, HostStatus};
 use super::super::script::AgentBinary;
 use super::environment;
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::Actor;
 use crate::error::{Error, Problem, Result, Text};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path};
+use crate::web::{self, Form, Path, Problems};
 
 #[derive(Template)]
 #[template(path = "hosts/join.html")]
@@ -25,18 +24,12 @@ struct JoinPage {
     chrome: Chrome,
     env: String,
     form: LineForm,
-    problems: Vec<(String, String)>,
+    problems: Problems,
     /// Just made; shown in this answer and never again.
     made: Option<(MadeLine, Joined)>,
     open: Vec<LineView>,
     /// Where an agent is looked for, if there is none.
     missing_agent: Option<String>,
-}
-
-impl JoinPage {
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.problems.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
-    }
 }
 
 /// The part that refreshes itself: who has joined with a line.
@@ -79,7 +72,7 @@ async fn load(chrome: Chrome, app: &App, actor: Actor<'_>, form: LineForm, made:
     }
     let place = || AgentBinary::place(&app.config.packages, std::env::consts::ARCH).display().to_string();
     let missing_agent = line::script(app).await?.is_none().then(place);
-    Ok(JoinPage { chrome, env: environment.name, form, problems: Vec::new(), made, open, missing_agent })
+    Ok(JoinPage { chrome, env: environment.name, form, problems: Problems::default(), made, open, missing_agent })
 }
 
 pub(super) async fn make(
@@ -106,7 +99,7 @@ pub(super) async fn make(
         Err(error) => return Err(error),
     };
     let mut page = load(chrome, &app, actor, form, None).await?;
-    page.problems = problems.iter().map(|problem| (problem.field.clone(), problem.text.say(m))).collect();
+    page.problems = Problems::new(&problems, m);
     web::page_with(StatusCode::UNPROCESSABLE_ENTITY, page)
 }
 

@@ -15,10 +15,10 @@ use zms_drivers::meta::zookeeper::{Identity, Options, Tls};
 
 pub use look::{Found, Rights, Tree};
 
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::db::{Db, Tx};
-use crate::environments::{self, Actor, Environment};
+use crate::environments::{self, Environment};
 use crate::error::{Error, Result};
 use crate::services;
 

@@ -18,11 +18,11 @@ use serde_json::json;
 use zms_core::metadata::path::Path;
 use zms_drivers::meta::Access;
 
-use crate::access::Role;
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::db::{Db, Tx};
 use crate::engine::NewFlow;
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result};
 use flow::{Switch, begin};
 

@@ -11,17 +11,17 @@ use super::super::change::{self, Proposal};
 use super::super::diff::LineChange;
 use super::super::plan::{FileChange, Plan};
 use super::super::{find, store};
+use super::environment;
 use super::fields::{self, GroupView, Widget};
 use super::service::Head;
-use super::{Problems, environment};
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Result};
 use crate::hosts;
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
-use crate::web::{self, Form, Path};
+use crate::web::{self, Form, Path, Problems};
 
 #[derive(Template)]
 #[template(path = "services/config.html")]
@@ -139,6 +139,6 @@ async fn render(
             instance.spec.body.files.into_iter().map(|file| (file.name, if file.private { String::new() } else { file.body }));
         (instance.spec.id.to_string(), files.collect())
     });
-    let status = if problems.any() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     web::page_with(status, ConfigPage { chrome, head, problems, groups, files: files.collect() })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zms_core::catalogue::{Bilingual, Kind, Scalar, Setting, ValueType};
 
 use super::super::defaults;
-use super::Problems;
+use crate::web::Problems;
 use crate::web::messages::{Language, Messages};
 
 /// Settings that stand together.
@@ -71,7 +71,7 @@ pub(super) fn groups(
             unit: setting.unit.clone(),
             range: range(setting, m),
             restart: setting.restart,
-            problems: problems.of(&name).map(str::to_owned).collect(),
+            problems: problems.of(&name).into_iter().map(str::to_owned).collect(),
             name,
         }
     };

@@ -19,7 +19,7 @@ use super::status::{InstanceState, ServiceStatus};
 use crate::app::App;
 use crate::engine::Status;
 use crate::environments::Environment;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Result};
 use crate::web::chrome::Chrome;
 use crate::web::icon;
 use crate::web::messages::Messages;
@@ -51,29 +51,6 @@ pub fn pages() -> Router<App> {
 /// The environment of the path.
 fn environment(chrome: &Chrome) -> Result<Environment> {
     chrome.environment.clone().ok_or(Error::NotFound)
-}
-
-/// Problems of a form in the reader's language.
-#[derive(Debug, Clone, Default)]
-struct Problems(Vec<(String, String)>);
-
-impl Problems {
-    fn new(problems: &[Problem], m: Messages) -> Self {
-        Self(problems.iter().map(|problem| (problem.field.clone(), problem.text.say(m))).collect())
-    }
-
-    /// Those of one field.
-    fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(at, _)| at == field).map(|(_, text)| text.as_str())
-    }
-
-    fn any(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    fn has(&self, field: &str) -> bool {
-        self.of(field).next().is_some()
-    }
 }
 
 impl ServiceStatus {

@@ -9,9 +9,9 @@ use tower::ServiceExt;
 
 use super::super::test_support::{TestApp, insert_host};
 use super::super::wish::{Step, Wish, WishedHost};
-use crate::access::{Role, User, Visitor};
+use crate::access::{Actor, Role, User, Visitor};
 use crate::app::{App, now_ms};
-use crate::environments::{self, Actor, Environment, NewEnvironment};
+use crate::environments::{self, Environment, NewEnvironment};
 use crate::packages::test_support::put;
 use crate::web::form::encode;
 use crate::web::links::Link;

@@ -14,17 +14,17 @@ use super::super::install as use_case;
 use super::super::plan::{FileChange, Plan};
 use super::super::preflight::Checked;
 use super::super::wish::{Step, Wish};
+use super::environment;
 use super::fields::{self, GroupView, Widget};
-use super::{Problems, environment};
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
-use crate::environments::{Actor, Environment};
+use crate::environments::Environment;
 use crate::error::{Error, Problem, Result};
 use crate::hosts::{self, HostRow, HostStatus};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path, Query};
+use crate::web::{self, Form, Path, Problems, Query};
 
 /// What every step's page has.
 struct Frame {
@@ -228,7 +228,7 @@ impl Shown<'_> {
                 let kind = self.app.catalogue.find(&self.wish.kind).ok_or(Error::NotFound)?;
                 let memories = self.memories().await?;
                 let groups = fields::groups(kind, chrome.m, &self.wish.settings, &memories, &self.problems);
-                let name = if self.wish.name.is_empty() && !self.problems.any() {
+                let name = if self.wish.name.is_empty() && self.problems.is_empty() {
                     self.wish.kind.clone()
                 } else {
                     self.wish.name.clone()
@@ -296,7 +296,7 @@ impl Shown<'_> {
             }
             let facts = &host.facts;
             HostChoice {
-                problems: self.problems.of(&format!("address.{}", host.id)).map(str::to_owned).collect(),
+                problems: self.problems.of(&format!("address.{}", host.id)).into_iter().map(str::to_owned).collect(),
                 id: host.id.clone(),
                 name: host.name.clone(),
                 online: host.status(now_ms) == HostStatus::Online,

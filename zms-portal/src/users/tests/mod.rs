@@ -10,10 +10,13 @@ mod sign_in;
 
 use super::test_support::{add, add_with, user};
 use super::*;
-use crate::access::password;
 use crate::access::session::{self, Limits};
 use crate::access::throttle::Throttle;
 use crate::access::token::Token;
+use crate::access::{Actor, User, password};
+use crate::audit;
+use crate::db::Db;
+use crate::error::Result;
 use crate::web::messages::Messages;
 
 const NOW: i64 = 1_795_000_000_000;

@@ -5,16 +5,15 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::Problems;
 use crate::access::session::{self, Limits};
 use crate::access::throttle::Throttle;
-use crate::access::{Address, User};
+use crate::access::{Actor, Address, User};
 use crate::app::{App, now_ms};
 use crate::error::{Error, Result};
-use crate::users::{self, Actor, PasswordChange};
+use crate::users::{self, PasswordChange};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
-use crate::web::{self, Form};
+use crate::web::{self, Form, Problems};
 
 #[derive(Template)]
 #[template(path = "users/account.html")]
@@ -59,7 +58,7 @@ pub(super) async fn change_password(
             Ok(response)
         }
         Err(error) => {
-            let (status, problems) = Problems::of(error, chrome.m)?;
+            let (status, problems) = Problems::of_error(error, chrome.m)?;
             web::page_with(status, AccountPage { chrome, problems })
         }
     }

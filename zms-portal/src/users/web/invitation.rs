@@ -6,7 +6,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::Problems;
 use crate::access::Address;
 use crate::access::session::{self, Limits};
 use crate::access::throttle::Throttle;
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::users::{self, Acceptance};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
-use crate::web::{self, Form};
+use crate::web::{self, Form, Problems};
 
 #[derive(Template)]
 #[template(path = "users/accept.html")]
@@ -64,7 +63,7 @@ pub(super) async fn accept(
             Ok(response)
         }
         Err(error) => {
-            let (status, problems) = Problems::of(error, chrome.m)?;
+            let (status, problems) = Problems::of_error(error, chrome.m)?;
             web::page_with(status, AcceptPage { chrome: alone(chrome), token, problems })
         }
     }

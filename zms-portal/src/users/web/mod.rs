@@ -3,13 +3,10 @@
 mod account;
 mod invitation;
 mod people;
-mod problems;
 mod sign_in;
 
 use axum::Router;
 use axum::routing::{get, post};
-
-pub use problems::Problems;
 
 use crate::app::App;
 use crate::web::links::Link;

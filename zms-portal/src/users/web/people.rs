@@ -5,16 +5,15 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::Problems;
 use crate::access::session::Limits;
-use crate::access::{Address, Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::error::{Error, Result};
-use crate::users::{self, Actor, Invited, NewInvitation, Person, UserChange};
+use crate::users::{self, Invited, NewInvitation, Person, UserChange};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::list::{self, List, ListQuery, Rows};
-use crate::web::{self, Form, Path, Query, timestamp};
+use crate::web::{self, Form, Path, Problems, Query, timestamp};
 
 /// What the list can be sorted by.
 const SORTS: [&str; 3] = ["name", "signed_in", "created"];
@@ -116,7 +115,7 @@ pub(super) async fn invite(
     match users::invite(&app.db, &app.config.public_url, actor, new, now_ms()).await {
         Ok(invited) => web::page(InvitedPage { chrome, invited }),
         Err(error) => {
-            let (status, problems) = Problems::of(error, chrome.m)?;
+            let (status, problems) = Problems::of_error(error, chrome.m)?;
             let page = PeoplePage::load(chrome, &app, &user, &ListQuery::default()).await?;
             web::page_with(status, PeoplePage { name, role, problems, ..page })
         }
@@ -151,7 +150,7 @@ pub(super) async fn change(
     match users::change(&app.db, Actor { user: &user, address: &address.0 }, &name, change, now_ms()).await {
         Ok(()) => Ok(web::flash::with(web::see_other(Link::Users), &chrome.m.users_changed(&name))),
         Err(error) => {
-            let (status, problems) = Problems::of(error, chrome.m)?;
+            let (status, problems) = Problems::of_error(error, chrome.m)?;
             let page = PeoplePage::load(chrome, &app, &user, &ListQuery::default()).await?;
             web::page_with(status, PeoplePage { problems, ..page })
         }

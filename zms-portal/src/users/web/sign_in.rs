@@ -6,7 +6,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::Problems;
 use crate::access::session::{self, Limits};
 use crate::access::throttle::Throttle;
 use crate::access::{Address, Visitor};
@@ -16,7 +15,7 @@ use crate::setup;
 use crate::users::{self, Credentials};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
-use crate::web::{self, Form, Query};
+use crate::web::{self, Form, Problems, Query};
 
 #[derive(Template)]
 #[template(path = "users/sign_in.html")]
@@ -71,7 +70,7 @@ pub(super) async fn sign_in(
             Ok(response)
         }
         Err(error) => {
-            let (status, problems) = Problems::of(error, chrome.m)?;
+            let (status, problems) = Problems::of_error(error, chrome.m)?;
             // Somebody who tries another name is shown the form, not the pages of the one who is still signed in.
             let chrome = Chrome { user: None, ..chrome };
             web::page_with(status, SignInPage { chrome, next: local(&next).to_owned(), name, problems })
