@@ -104,6 +104,25 @@ async fn what_is_there_becomes_governed_as_it_is_and_what_cannot_says_why() {
 }
 
 #[tokio::test]
+async fn a_form_with_a_wrong_owner_comes_back_with_the_same_ticks() {
+    let stage = stage().await;
+    publish_it(&stage).await;
+    let browser = Browser::of(&stage.app);
+    let fields = [("pattern", "*"), ("topic", "orders"), ("group", "billing"), ("owner", "nobody")];
+    let page = browser.form("/e/dev/clusters/old-kafka/take-over", &fields).await.is(422);
+    let ticked = |field: &str, name: &str| {
+        let row = page.body.split(&format!("name=\"{field}\" value=\"{name}\"")).nth(1).unwrap();
+        row.split('>').next().unwrap().contains("checked")
+    };
+    for (field, name, expected) in
+        [("topic", "orders", true), ("topic", "payments", false), ("group", "billing", true), ("group", "audit", false)]
+    {
+        assert_eq!(ticked(field, name), expected, "{field} {name}");
+    }
+    page.shows(&["value=\"nobody\"", "The name of a user"]);
+}
+
+#[tokio::test]
 async fn a_name_that_another_cluster_has_stays_there_and_is_shown_with_the_reason() {
     let stage = stage().await;
     publish_it(&stage).await;

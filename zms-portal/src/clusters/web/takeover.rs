@@ -20,21 +20,32 @@ use crate::web::{self, Form, Path, Problems, Query};
 struct ChoosePage {
     chrome: Chrome,
     head: Head,
+    /// Pattern and owner, and once somebody has sent the form, what they ticked.
     choice: Choice,
+    /// Nobody has: everything that could be taken over is ticked.
+    fresh: bool,
     /// What fits; a sentence when nothing is known of the cluster.
     preview: std::result::Result<Preview, String>,
     problems: Problems,
 }
 
+impl ChoosePage {
+    fn is_ticked(&self, field: &str, name: &str) -> bool {
+        let ticked = if field == "topic" { &self.choice.topics } else { &self.choice.groups };
+        self.fresh || ticked.iter().any(|other| other == name)
+    }
+}
+
 async fn show(app: &App, chrome: Chrome, head: Head, choice: Choice, problems: &[Problem]) -> Result<Response> {
-    let preview = match takeover::preview(app, &head.cluster, &choice, now_ms()).await {
+    let fits = Choice { pattern: choice.pattern.clone(), ..Choice::default() };
+    let preview = match takeover::preview(app, &head.cluster, &fits, now_ms()).await {
         Ok(preview) => Ok(preview),
         Err(Error::Unavailable(why)) => Err(why.say(chrome.m)),
         Err(error) => return Err(error),
     };
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let problems = Problems::new(problems, chrome.m);
-    web::page_with(status, ChoosePage { chrome, head, choice, preview, problems })
+    let (fresh, problems) = (problems.is_empty(), Problems::new(problems, chrome.m));
+    web::page_with(status, ChoosePage { chrome, head, choice, fresh, preview, problems })
 }
 
 pub(super) async fn choose(
@@ -81,7 +92,7 @@ pub(super) async fn begin(
         Ok(flow) => Ok(web::see_other(Link::Flow(&flow))),
         Err(Error::Invalid(problems)) => {
             let head = Head::load(&app, &chrome, &user, &name, "").await?;
-            let choice = Choice { pattern, owner: choice.owner, ..Choice::default() };
+            let choice = Choice { pattern, ..choice };
             show(&app, chrome, head, choice, &problems).await
         }
         Err(error) => Err(error),
