@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Environment;
 use crate::access::{Role, User};
 use crate::app::App;
+use crate::clusters::{self, Cluster};
 use crate::error::{Result, Text};
 use crate::hosts::{self, HostRow, HostStatus};
 use crate::metadata::external;
@@ -18,6 +19,8 @@ pub(super) struct Glance {
     pub environment: Environment,
     pub hosts: Vec<(HostRow, HostStatus)>,
     pub services: Vec<ServiceView>,
+    /// Clusters that ZMS did not install.
+    pub adopted: Vec<Cluster>,
     /// Service by purpose.
     pub stores: BTreeMap<String, String>,
     /// Addresses of the metadata store, if ZMS did not install it.
@@ -35,11 +38,12 @@ impl Glance {
         });
         let hosts = hosts.filter(|(_, status)| *status != HostStatus::Revoked).collect();
         let services = services::list(app, &environment, now_ms).await?;
+        let adopted = clusters::list(&app.db, &environment.id).await?.into_iter().filter(Cluster::is_adopted).collect();
         let stores = services::stores(app, &environment).await?;
         let external = external::find(&app.db, &environment.id).await?.map(|external| external.addresses);
         let told = app.metrics.snapshots.fresh(&environment.id, now_ms);
         let pulse = told.map(|told| (Pulse::of(&told.snapshot), (now_ms - told.at_ms) / 1000));
-        Ok(Self { environment, hosts, services, stores, external, pulse })
+        Ok(Self { environment, hosts, services, adopted, stores, external, pulse })
     }
 
     pub fn online(&self) -> usize {
@@ -68,14 +72,15 @@ pub(super) struct FirstSteps {
 }
 
 impl FirstSteps {
-    /// `None` when all of them are done, or for a person who cannot do them.
+    /// `None` when all of them are done, for whoever adopted a cluster instead, or for a person who cannot do them.
     pub fn of(glances: &[Glance], user: &User) -> Option<Self> {
         let steps = Self {
             environment: !glances.is_empty(),
             host: glances.iter().any(|glance| !glance.hosts.is_empty()),
             service: glances.iter().any(|glance| !glance.services.is_empty()),
         };
-        let done = steps.environment && steps.host && steps.service;
+        let adopted = glances.iter().any(|glance| !glance.adopted.is_empty());
+        let done = adopted || steps.environment && steps.host && steps.service;
         (!done && user.may(Role::Operator)).then_some(steps)
     }
 }
@@ -136,10 +141,11 @@ pub(super) fn needs(glances: &[Glance]) -> Vec<Need> {
             }
         }
         let name = env.clone();
-        if glance.hosts.is_empty() {
+        // Whoever adopted what is there may need none.
+        if glance.hosts.is_empty() && glance.adopted.is_empty() {
             let link = Link::HostJoin(env).to_string();
             needs.push(Need { text: Text::new(move |m| m.environments_need_hosts(&name)), link, urgent: false });
-        } else if glance.services.is_empty() {
+        } else if glance.services.is_empty() && !glance.hosts.is_empty() {
             let link = Link::ServiceNew(env, "kind").to_string();
             needs.push(Need { text: Text::new(move |m| m.environments_need_services(&name)), link, urgent: false });
         }

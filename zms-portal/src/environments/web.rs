@@ -20,7 +20,7 @@ use crate::services::{self, PURPOSES};
 use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::messages::Messages;
-use crate::web::{self, Form, Path, Problems, thousands};
+use crate::web::{self, Form, Path, Problems, Query, thousands};
 
 /// Flows on the page of an environment.
 const RECENT: i64 = 8;
@@ -101,11 +101,19 @@ struct EnvironmentForm {
     colour: String,
     /// Present when ticked.
     protected: Option<String>,
+    /// `adopt`: what was wanted first, and is next. Nothing: the environment's page.
+    then: String,
 }
 
-async fn new(chrome: Chrome, user: User) -> Result<Response> {
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NewQuery {
+    then: String,
+}
+
+async fn new(chrome: Chrome, user: User, Query(query): Query<NewQuery>) -> Result<Response> {
     user.require(Role::Operator)?;
-    let form = EnvironmentForm { colour: COLOURS[0].to_owned(), ..EnvironmentForm::default() };
+    let form = EnvironmentForm { colour: COLOURS[0].to_owned(), then: query.then, ..EnvironmentForm::default() };
     web::page(FormPage { chrome, edited: None, form, problems: Problems::default() })
 }
 
@@ -117,9 +125,10 @@ async fn create(
     Form(form): Form<EnvironmentForm>,
 ) -> Result<Response> {
     let actor = Actor { user: &user, address: &address.0 };
-    let EnvironmentForm { name, title, colour, protected } = form.clone();
+    let EnvironmentForm { name, title, colour, protected, then } = form.clone();
     let new = NewEnvironment { name, title, colour, protected: protected.is_some() };
     match super::create(&app.db, actor, new, now_ms()).await {
+        Ok(environment) if then == "adopt" => Ok(web::see_other(Link::ClusterAdopt(&environment.name))),
         Ok(environment) => Ok(web::see_other(Link::Environment(&environment.name))),
         Err(Error::Invalid(problems)) => again(chrome, None, form, &problems),
         Err(error) => Err(error),
@@ -129,7 +138,8 @@ async fn create(
 async fn edit(chrome: Chrome, user: User) -> Result<Response> {
     user.require(Role::Operator)?;
     let Environment { name, title, colour, protected, .. } = chrome.environment.clone().ok_or(Error::NotFound)?;
-    let form = EnvironmentForm { name: name.clone(), title, colour, protected: protected.then(|| "true".to_owned()) };
+    let protected = protected.then(|| "true".to_owned());
+    let form = EnvironmentForm { name: name.clone(), title, colour, protected, then: String::new() };
     web::page(FormPage { chrome, edited: Some(name), form, problems: Problems::default() })
 }
 

@@ -53,6 +53,24 @@ async fn every_page_of_an_adopted_cluster_speaks_both_languages() {
 }
 
 #[tokio::test]
+async fn the_first_page_offers_to_adopt_and_shows_what_was() {
+    let fresh = Stage::set().await;
+    let browser = Browser::of(&fresh.app);
+    browser.get("/", "en").await.is(200).shows(&["I already have Kafka or RocketMQ", "/e/dev/clusters/adopt"]);
+    // Where there is no environment yet, one is made first.
+    let fields = [("name", "shop"), ("colour", "green"), ("then", "adopt")];
+    let answer = browser.form("/environments/new", &fields).await.is(303);
+    assert_eq!(answer.location(), "/e/shop/clusters/adopt");
+    browser.form("/environments/new", &[("name", "a b"), ("colour", "green"), ("then", "adopt")]).await.is(422).shows(&["adopt"]);
+
+    let (_stage, browser, _) = stage().await;
+    for path in ["/", "/overview/part", "/e/dev", "/e/dev/part"] {
+        let page = browser.get(path, "en").await.is(200).hides("Add a host").hides("has no host yet");
+        page.shows(&["/e/dev/clusters/old-kafka"]);
+    }
+}
+
+#[tokio::test]
 async fn lag_that_is_not_known_is_said_to_be_unknown_in_page_and_csv() {
     let (stage, browser, _) = stage().await;
     let page = browser.get("/e/dev/clusters/old-kafka/groups", "en").await.is(200);
