@@ -121,6 +121,52 @@ impl Browser {
         element.click().await
     }
 
+    /// Clicks the link or button that says exactly this.
+    pub async fn follow(&self, text: &str) {
+        let path = format!("//*[self::a or self::button or self::summary][normalize-space()=\"{text}\"]");
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let said = match self.page.find(Locator::XPath(&path)).await {
+                Ok(element) => match self.press_once(element).await {
+                    Ok(()) => return,
+                    Err(error) => error.to_string(),
+                },
+                Err(error) => error.to_string(),
+            };
+            assert!(tokio::time::Instant::now() < end, "following {text:?}: {said}\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Presses a button that asks first, and says yes.
+    pub async fn press_surely(&self, css: &str) {
+        self.press(css).await;
+        self.press("dialog.sheet .btn-danger").await;
+    }
+
+    /// The cells of the row of a table that begins with `name`, if it is there now.
+    pub async fn row(&self, name: &str) -> Option<Vec<String>> {
+        let script = "for (const row of document.querySelectorAll('main table tbody tr')) {
+            const cells = [...row.cells].map(cell => cell.innerText.trim());
+            if (cells[0] === arguments[0]) return cells;
+        }
+        return null;";
+        let cells = self.page.execute(script, vec![name.into()]).await.unwrap();
+        serde_json::from_value(cells).unwrap()
+    }
+
+    /// What buttons and links that look like buttons in the page itself say.
+    pub async fn buttons(&self) -> Vec<String> {
+        let script = "return [...document.querySelectorAll('main a.btn, main button')].map(button => button.innerText.trim())";
+        serde_json::from_value(self.page.execute(script, vec![]).await.unwrap()).unwrap()
+    }
+
+    /// How many pixels the page is wider than the window.
+    pub async fn too_wide(&self) -> i64 {
+        let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        self.page.execute(script, vec![]).await.unwrap().as_i64().unwrap()
+    }
+
     /// Ticks a box that is not ticked.
     pub async fn tick(&self, css: &str) {
         if !self.see(css).await.is_selected().await.unwrap() {
