@@ -119,14 +119,14 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use zms_core::series::{KAFKA_TOPIC, ZMS_PRODUCER_SUM};
+    use zms_core::series::{TOPIC, ZMS_PRODUCER_SUM};
 
     use super::*;
 
     const STEP: i64 = 300_000;
 
     fn topic(at_ms: i64, rate: f64, end: i64) -> Point {
-        Point::new(&KAFKA_TOPIC, &["c", "t"], at_ms).with("rate_in", Some(rate)).with_whole("end", Some(end))
+        Point::new(&TOPIC, &["c", "t"], at_ms).with("rate_in", Some(rate)).with_whole("end", Some(end))
     }
 
     #[test]

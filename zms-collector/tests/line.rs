@@ -11,7 +11,7 @@ use std::time::Duration;
 use stage::{HOST, Paper, Stage, until};
 use zms_collector::now_ms;
 use zms_core::collect::{Frame, Frames, HostFigures, Orders, Reach};
-use zms_core::series::{HOST as HOST_FIGURES, KAFKA_TOPIC, ZMS_CONSUMER_SUM, ZMS_PRODUCER_SUM};
+use zms_core::series::{HOST as HOST_FIGURES, TOPIC, ZMS_CONSUMER_SUM, ZMS_PRODUCER_SUM};
 use zms_drivers::influx::Aggregate;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +87,7 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
             snapshot.sink.problem.is_none() && snapshot.sink.written > 0 && snapshot.at_ms > back
         })
         .await;
-    let windows = stage.windows(&KAFKA_TOPIC, "end", lost, back).await;
+    let windows = stage.windows(&TOPIC, "end", lost, back).await;
     // A tick falls in each whole second; that of the second in which it was killed may have been written before.
     let seconds = usize::try_from((back - lost) / 1000).unwrap();
     assert!(windows >= seconds && seconds >= 2, "{windows} ticks of an outage of {seconds} s are there");
@@ -98,7 +98,7 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
     let again = stage.collector("second").await;
     let since = now_ms();
     let written =
-        until("figures are written without a portal", async || stage.figure(&KAFKA_TOPIC, "end", Aggregate::Last, since).await);
+        until("figures are written without a portal", async || stage.figure(&TOPIC, "end", Aggregate::Last, since).await);
     assert!(written.await >= 20.0);
     stage.portal_is_away(false);
     stage.told("the portal hears of it again", |snapshot| snapshot.fence == 3).await;

@@ -117,7 +117,7 @@ fn damaged_files_are_refused_with_place_and_remedy() {
         ("rocketmq", "probe = { kind = \"rocketmq-nameserver\"", "probe = { kind = \"rocketmq-broker\"", "say which broker"),
         ("rocketmq", "broker_id = \"1\"", "broker_id = \"one\"", "a number in every role"),
         ("rocketmq", "name = \"master_fast\"", "name = \"slave\"", "\"slave_port\": is there twice"),
-        ("rocketmq", "from = \"logback.xml\"", "from = \"broker.conf\"", "that every instance has"),
+        ("rocketmq", "from = \"logback.xml\"", "from = \"log.xml\"", "there is no file \"log.xml\""),
     ];
     for (kind, from, to, expected) in cases {
         let said = damaged(kind, from, to);

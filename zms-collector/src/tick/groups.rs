@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use zms_core::collect::{GroupFigures, QuietGroup};
 use zms_core::names::{ClusterName, PhysicalName};
-use zms_core::series::{KAFKA_GROUP, KAFKA_GROUP_TOPIC, Point};
+use zms_core::series::{GROUP, GROUP_TOPIC, Point};
 use zms_drivers::broker::{Ends, GroupState, PartitionId, Scrape, ScrapedGroup};
 
 use super::{count, messages};
@@ -92,7 +92,7 @@ pub(super) fn points(cluster: &ClusterName, scrape: &Scrape, lines: &[GroupFigur
     let mut points = Vec::new();
     for line in lines {
         points.push(
-            Point::new(&KAFKA_GROUP_TOPIC, &[cluster.as_str(), line.group.as_str(), line.topic.as_str()], at_ms)
+            Point::new(&GROUP_TOPIC, &[cluster.as_str(), line.group.as_str(), line.topic.as_str()], at_ms)
                 .with_whole("lag", line.lag)
                 .with_whole("lag_max", line.lag_max)
                 .with_whole("unknown", Some(line.unknown))
@@ -106,7 +106,7 @@ pub(super) fn points(cluster: &ClusterName, scrape: &Scrape, lines: &[GroupFigur
         let lag: Option<i64> = own.iter().map(|line| line.lag).sum();
         let rates: Vec<f64> = own.iter().filter_map(|line| line.rate_out).collect();
         points.push(
-            Point::new(&KAFKA_GROUP, &[cluster.as_str(), name.as_str()], at_ms)
+            Point::new(&GROUP, &[cluster.as_str(), name.as_str()], at_ms)
                 .with_whole("lag", lag.filter(|_| !own.is_empty()))
                 .with_whole("lag_max", own.iter().filter_map(|line| line.lag_max).max())
                 .with_whole("unknown", Some(own.iter().map(|line| line.unknown).sum::<u32>()))

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use zms_core::collect::{Attempt, ClusterFigures, GroupFigures, Reach, TopicFigures};
 use zms_core::metadata::BrokerKind;
 use zms_core::names::{ClusterName, PhysicalName};
-use zms_core::series::{KAFKA_CLUSTER, KAFKA_TOPIC, Point};
-use zms_drivers::broker::{BrokerError, BrokerId, Ends, PartitionId, Scrape, Topic};
+use zms_core::series::{CLUSTER, Point, ROCKETMQ_BROKER, TOPIC};
+use zms_drivers::broker::{BrokerError, BrokerId, Counters, Ends, PartitionId, Scrape, Topic};
 
 /// What a tick leaves for the next one.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub struct Before {
     ends: BTreeMap<PhysicalName, BTreeMap<PartitionId, Option<i64>>>,
     /// Group → topic → partition → committed offset.
     committed: BTreeMap<PhysicalName, BTreeMap<PhysicalName, BTreeMap<PartitionId, i64>>>,
+    /// What brokers count themselves.
+    counters: BTreeMap<BrokerId, Counters>,
 }
 
 /// What came of a tick.
@@ -63,7 +65,7 @@ fn away(cluster: &ClusterName, at_ms: i64, error: &BrokerError) -> Outcome {
         rate_in: None,
         quiet: Vec::new(),
     };
-    let point = Point::new(&KAFKA_CLUSTER, &[cluster.as_str()], at_ms).with_whole("reach", Some(0));
+    let point = Point::new(&CLUSTER, &[cluster.as_str()], at_ms).with_whole("reach", Some(0));
     Outcome { cluster: figures, topics: Vec::new(), groups: Vec::new(), points: vec![point] }
 }
 
@@ -83,8 +85,12 @@ fn whole(cluster: &ClusterName, at_ms: i64, scrape: Scrape, before: &mut Option<
     points.extend(groups::points(cluster, &scrape, &groups, at_ms));
     let figures = cluster_figures(cluster, &scrape, &topics, &groups);
     points.push(cluster_point(&figures, &groups, at_ms));
+    for (id, counters) in &scrape.counters {
+        let last = earlier.and_then(|before| before.counters.get(id));
+        points.push(broker_point(cluster, id, counters, last.zip(seconds), at_ms));
+    }
 
-    let mut now = Before { at_ms, ..Before::default() };
+    let mut now = Before { at_ms, counters: scrape.counters.into_iter().collect(), ..Before::default() };
     for (topic, ends) in scrape.topics {
         now.ends.insert(topic.name, ends.into_iter().map(|(id, range)| (id, range.map(|range| range.end))).collect());
     }
@@ -145,7 +151,7 @@ fn topic_figures(cluster: &ClusterName, topic: &Topic, ends: &Ends, rate_in: Opt
 }
 
 fn topic_point(figures: &TopicFigures, at_ms: i64) -> Point {
-    Point::new(&KAFKA_TOPIC, &[figures.cluster.as_str(), figures.topic.as_str()], at_ms)
+    Point::new(&TOPIC, &[figures.cluster.as_str(), figures.topic.as_str()], at_ms)
         .with_whole("partitions", Some(figures.partitions))
         .with_whole("under_replicated", Some(figures.under_replicated))
         .with_whole("offline", Some(figures.offline))
@@ -185,7 +191,7 @@ fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigure
 fn cluster_point(figures: &ClusterFigures, groups: &[GroupFigures], at_ms: i64) -> Point {
     let rates: Vec<f64> = groups.iter().filter_map(|group| group.rate_out).collect();
     let lags: Vec<i64> = groups.iter().filter_map(|group| group.lag).collect();
-    Point::new(&KAFKA_CLUSTER, &[figures.cluster.as_str()], at_ms)
+    Point::new(&CLUSTER, &[figures.cluster.as_str()], at_ms)
         .with_whole("brokers", figures.brokers)
         .with_whole("controller", figures.controller)
         .with_whole("topics", figures.topics)
@@ -200,6 +206,27 @@ fn cluster_point(figures: &ClusterFigures, groups: &[GroupFigures], at_ms: i64) 
         .with_whole("scrape_ms", Some(figures.attempt.took_ms))
         .with_whole("requests", Some(figures.attempt.requests))
         .with_whole("bytes", Some(figures.attempt.bytes))
+}
+
+/// A master of RocketMQ: others do not tell their counters in a tick. `last`: what it told a tick ago, and how many seconds that is.
+fn broker_point(cluster: &ClusterName, id: &BrokerId, now: &Counters, last: Option<(&Counters, f64)>, at_ms: i64) -> Point {
+    let rate = |of: fn(&Counters) -> Option<u64>| {
+        let (last, seconds) = last?;
+        // A counter that went back began anew.
+        let grown = of(now)?.checked_sub(of(last)?)?;
+        Some(messages(i64::try_from(grown).ok()?) / seconds)
+    };
+    Point::new(&ROCKETMQ_BROKER, &[cluster.as_str(), &id.to_string(), "master"], at_ms)
+        .with("put_rate", rate(|counters| counters.stored))
+        .with("get_rate", rate(|counters| counters.given))
+        .with_whole("put_failed", now.failed)
+        .with_whole("commit_log_max", now.log_end)
+        .with("commit_log_disk", now.log_disk)
+        .with("consume_queue_disk", now.index_disk)
+        .with_whole("dispatch_behind", now.index_behind)
+        .with_whole("page_cache_lock_ms", now.log_held_ms)
+        .with_whole("send_queue", now.sends_waiting)
+        .with_whole("pull_queue", now.reads_waiting)
 }
 
 fn count(number: usize) -> u32 {

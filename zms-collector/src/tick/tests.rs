@@ -35,7 +35,7 @@ fn scrape(topics: Vec<(Topic, Ends)>, groups: Vec<ScrapedGroup>) -> Scrape {
     let broker = Broker { id: 1.into(), host: "b".to_owned(), port: 1, rack: None };
     let view = ClusterView { id: "c".to_owned(), controller: Some(1.into()), brokers: vec![broker] };
     let cost = Cost { took: Duration::from_millis(3), requests: 2, round_trips: 2, rare_requests: 1, bytes: 9 };
-    Scrape { view, topics, groups, silent: Vec::new(), cost }
+    Scrape { view, topics, groups, counters: Vec::new(), silent: Vec::new(), cost }
 }
 
 fn rate_in(ticks: &[&[Option<i64>]]) -> Option<f64> {
@@ -82,7 +82,7 @@ fn lag_is_end_minus_committed_and_what_is_not_committed_is_unknown() {
         if let Some(line) = outcome.groups.first() {
             assert_eq!((line.lag, line.lag_max, line.unknown), (lag, lag_max, unknown), "{offsets:?}");
         }
-        let whole = outcome.points.iter().find(|point| point.measurement.name == "kafka_group").unwrap();
+        let whole = outcome.points.iter().find(|point| point.measurement.name == "consumer_group").unwrap();
         let field = |name| whole.fields.iter().find(|(field, _)| *field == name).map(|(_, number)| *number);
         assert_eq!(field("lag"), lag.map(Number::Whole), "{offsets:?}: what is not known is no field");
     }
@@ -139,5 +139,21 @@ proptest! {
         }
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         { prop_assert!((sum - end as f64).abs() < 1e-6 * (end as f64 + 1.0)); }
+    }
+}
+
+#[test]
+fn what_a_master_of_rocketmq_counts_becomes_rates_unless_it_began_anew() {
+    let id: BrokerId = "broker-a:0".parse().unwrap();
+    let mut before = None;
+    for (at, stored, put_rate) in [(1, 100, None), (2, 300, Some(20.0)), (3, 5, None), (4, 25, Some(2.0))] {
+        let counters = Counters { stored: Some(stored), log_disk: Some(0.5), sends_waiting: Some(7), ..Counters::default() };
+        let said = Scrape { counters: vec![(id.clone(), counters)], ..scrape(Vec::new(), Vec::new()) };
+        let outcome = tick(&cluster(), at * 10_000, Ok(said), &mut before);
+        let point = outcome.points.iter().find(|point| point.measurement.name == "rocketmq_broker").unwrap();
+        let figure = |name: &str| point.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        assert_eq!(figure("put_rate"), put_rate.map(Number::Broken), "tick {at}");
+        assert_eq!(figure("commit_log_disk"), Some(Number::Broken(0.5)));
+        assert_eq!((figure("send_queue"), figure("get_rate")), (Some(Number::Whole(7)), None), "what it does not tell is absent");
     }
 }

@@ -114,7 +114,7 @@ pub enum LineValue {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
 pub enum PrepareKind {
-    /// Copies a file of this kind into the data folder.
+    /// Copies a file of this kind into the data folder, on instances that have the file.
     Copy {
         /// A file of this kind.
         from: String,

@@ -114,16 +114,19 @@ impl Kind {
             Some(secret) => secret.placeholder(&member.uid),
             None => files::body(self, kind, scope, live),
         };
+        let files: Vec<&FileKind> = self.files.iter().filter(|kind| scope.holds(kind.when.as_ref())).collect();
+        let is_done = |prepare: &&PrepareKind| match prepare {
+            PrepareKind::Copy { from, .. } => files.iter().any(|file| file.name == *from),
+            PrepareKind::Run { .. } => true,
+        };
         let body = SpecBody {
             restart: member.restart,
             packages: packages.cloned().collect(),
-            files: self
-                .files
+            files: files
                 .iter()
-                .filter(|kind| scope.holds(kind.when.as_ref()))
                 .map(|kind| ConfigFile { name: kind.name.clone(), body: file(kind), private: kind.secret.is_some() })
                 .collect(),
-            prepare: self.prepare.iter().map(|prepare| prepare_for(prepare, scope)).collect(),
+            prepare: self.prepare.iter().filter(is_done).map(|prepare| prepare_for(prepare, scope)).collect(),
             exec: self.exec_for(role, scope),
             ports: self.ports_for(member, scope),
             probe: self.probe_for(member, role, scope),

@@ -23,6 +23,14 @@ impl BrokerKind {
             Self::RocketMq => "rocketmq",
         }
     }
+
+    /// What stands between the addresses of `bootAddr`. Java clients hand the text to the broker's own client as it is, and RocketMQ's knows `;` only.
+    pub const fn separator(self) -> &'static str {
+        match self {
+            Self::Kafka => ",",
+            Self::RocketMq => ";",
+        }
+    }
 }
 
 impl fmt::Display for BrokerKind {

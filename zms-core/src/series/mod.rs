@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_absent() {
-        let point = Point::new(&KAFKA_TOPIC, &["main", "orders"], 1)
+        let point = Point::new(&TOPIC, &["main", "orders"], 1)
             .with("rate_in", None)
             .with("rate_in", Some(f64::NAN))
             .with("nobody", Some(1.0))

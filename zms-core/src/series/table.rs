@@ -20,13 +20,13 @@ macro_rules! measurements {
 }
 
 measurements! {
-    /// A Kafka cluster. `reach`: 0 nobody answered, 1 some brokers did, 2 all did.
-    KAFKA_CLUSTER "kafka_cluster" by ["cluster"] Raw each 10 s {
+    /// A cluster. `reach`: 0 nobody answered, 1 some brokers did, 2 all did.
+    CLUSTER "cluster" by ["cluster"] Raw each 10 s {
         brokers: Count, controller: State, topics: Count, partitions: Count, groups: Count, under_replicated: Count,
         offline: Count, reach: State, rate_in: PerSecond, rate_out: PerSecond, lag: Count, scrape_ms: Milliseconds,
         requests: Count, bytes: Bytes,
     }
-    /// What a broker says of itself, by way of its host's agent.
+    /// What a broker of Kafka says of itself, by way of its host's agent.
     KAFKA_BROKER "kafka_broker" by ["cluster", "broker"] Raw each 10 s {
         messages_in: Total, bytes_in: Total, bytes_out: Total, bytes_rejected: Total, replication_bytes_in: Total,
         replication_bytes_out: Total, produce_requests: Total, fetch_requests: Total, produce_requests_failed: Total,
@@ -38,39 +38,30 @@ measurements! {
         bytes_out_rate: BytesPerSecond, leaders_led: Count,
     }
     /// A topic. `rate_in`: messages by log end offsets.
-    KAFKA_TOPIC "kafka_topic" by ["cluster", "topic"] Raw each 10 s {
+    TOPIC "topic" by ["cluster", "topic"] Raw each 10 s {
         partitions: Count, under_replicated: Count, offline: Count, end: Offset, kept: Count, rate_in: PerSecond,
     }
     /// A partition; written for chosen topics only.
-    KAFKA_PARTITION "kafka_partition" by ["cluster", "topic", "partition"] Detail each 60 s {
+    PARTITION "partition" by ["cluster", "topic", "partition"] Detail each 60 s {
         end: Offset, start: Offset, rate_in: PerSecond, isr: Count,
     }
     /// A consumer group over all its topics. `state`: 0 dead, 1 empty, 2 rebalancing, 3 stable, 9 another.
-    KAFKA_GROUP "kafka_group" by ["cluster", "group"] Raw each 10 s {
+    GROUP "consumer_group" by ["cluster", "group"] Raw each 10 s {
         lag: Count, lag_max: Count, unknown: Count, members: Count, topics: Count, rate_out: PerSecond, state: State,
     }
     /// A group on one topic.
-    KAFKA_GROUP_TOPIC "kafka_group_topic" by ["cluster", "group", "topic"] Raw each 10 s {
+    GROUP_TOPIC "consumer_group_topic" by ["cluster", "group", "topic"] Raw each 10 s {
         lag: Count, lag_max: Count, unknown: Count, rate_out: PerSecond, committed: Offset,
     }
     /// A group on a partition; written for chosen groups only.
-    KAFKA_GROUP_PARTITION "kafka_group_partition" by ["cluster", "group", "topic", "partition"] Detail each 30 s {
+    GROUP_PARTITION "consumer_group_partition" by ["cluster", "group", "topic", "partition"] Detail each 30 s {
         committed: Offset, lag: Count,
     }
-    /// What a broker says of itself.
+    /// What a master of RocketMQ says of itself. `put_rate`, `get_rate`: messages that it stored and gave out, also those of its own topics.
     ROCKETMQ_BROKER "rocketmq_broker" by ["cluster", "broker", "role"] Raw each 10 s {
         put_rate: PerSecond, get_rate: PerSecond, put_failed: Total, commit_log_max: Offset, commit_log_disk: Share,
         consume_queue_disk: Share, dispatch_behind: Bytes, page_cache_lock_ms: Milliseconds, send_queue: Count,
         pull_queue: Count,
-    }
-    /// A topic on one broker.
-    ROCKETMQ_TOPIC "rocketmq_topic" by ["cluster", "topic", "broker"] Raw each 60 s {
-        rate_in: PerSecond, end: Offset, start: Offset, queues: Count,
-    }
-    /// A group on one topic.
-    ROCKETMQ_GROUP_TOPIC "rocketmq_group_topic" by ["cluster", "group", "topic"] Raw each 60 s {
-        lag: Count, in_flight: Count, ready: Count, lag_ms: Milliseconds, rate_out: PerSecond, retry: Count,
-        dead_letters: Count, members: Count,
     }
     /// A ZooKeeper server.
     ZOOKEEPER_SERVER "zookeeper_server" by ["service", "server"] Raw each 30 s {

@@ -1,6 +1,7 @@
 //! What operators do to a cluster, and what they look at.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -206,6 +207,9 @@ pub enum OffsetWish {
     At(BTreeMap<PartitionId, i64>),
 }
 
+/// Clients of RocketMQ ask for routes each 30 s (`pollNameServerInterval`); with some time for the name servers to hear.
+pub const ROUTES_KNOWN: Duration = Duration::from_secs(35);
+
 /// What operators do to a cluster. Every call has a deadline inside; every `ensure_…` may be done again.
 #[async_trait]
 pub trait ClusterAdmin: Send + Sync + 'static {
@@ -252,4 +256,9 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     async fn ensure_offsets(&self, group: &PhysicalName, topic: &PhysicalName, wish: &OffsetWish) -> Result<(), BrokerError>;
     /// The group is not there. [`BrokerError::Conflict`] if it has members.
     async fn ensure_group_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError>;
+
+    /// Clients are told to send to other brokers, before this one stops; until it is started again. They hear it when they ask for routes
+    /// the next time, Java's within [`ROUTES_KNOWN`]; what comes until then is taken. Brokers of Kafka hand over what they lead when they
+    /// are stopped, so there is nothing to do: [`Ensured::There`].
+    async fn ensure_no_sends(&self, broker: &BrokerId) -> Result<Ensured, BrokerError>;
 }

@@ -15,6 +15,8 @@ pub struct Scrape {
     pub topics: Vec<(Topic, Ends)>,
     /// All groups, by name.
     pub groups: Vec<ScrapedGroup>,
+    /// What brokers count themselves, by id.
+    pub counters: Vec<(BrokerId, Counters)>,
     /// Brokers that did not answer in time, or that hold replicas and are not there, by id, each with the reason.
     pub silent: Vec<(BrokerId, String)>,
     /// What it cost.
@@ -30,6 +32,32 @@ pub struct ScrapedGroup {
     pub members: Option<u32>,
     /// Its committed offsets, or why they are not known.
     pub committed: Result<Committed, BrokerError>,
+}
+
+/// What a broker counts itself, `None` where it does not say. Masters of RocketMQ tell it in each tick; Kafka's brokers tell the agent of their
+/// host.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Counters {
+    /// Messages stored since it started.
+    pub stored: Option<u64>,
+    /// Messages given out since it started.
+    pub given: Option<u64>,
+    /// Messages that it could not store since it started.
+    pub failed: Option<u64>,
+    /// Bytes: end of the log of all messages.
+    pub log_end: Option<u64>,
+    /// Share of the disk that is in use where that log is.
+    pub log_disk: Option<f64>,
+    /// The same where the queues' indexes are.
+    pub index_disk: Option<f64>,
+    /// Bytes of the log that consumers cannot see yet.
+    pub index_behind: Option<u64>,
+    /// For how long the newest write has held the log, milliseconds.
+    pub log_held_ms: Option<u64>,
+    /// Sends that wait for a thread.
+    pub sends_waiting: Option<u64>,
+    /// Reads that wait for a thread.
+    pub reads_waiting: Option<u64>,
 }
 
 /// What a scrape cost. What is asked rarely (metadata, lists of groups, coordinators) is counted apart from the round trips of each tick.

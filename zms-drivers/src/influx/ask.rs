@@ -138,7 +138,7 @@ fn series(row: &Row, question: &Question) -> Option<Series> {
 
 #[cfg(test)]
 mod tests {
-    use zms_core::series::{KAFKA_TOPIC, Retention};
+    use zms_core::series::{Retention, TOPIC};
 
     use super::*;
     use crate::influx::Column;
@@ -147,7 +147,7 @@ mod tests {
         let column = |field, aggregate| Column { field, aggregate };
         Question {
             retention: Retention::Raw,
-            measurement: &KAFKA_TOPIC,
+            measurement: &TOPIC,
             columns: vec![column("rate_in", Aggregate::Mean), column("end", Aggregate::Last)],
             tags: vec![("cluster", vec!["main".to_owned()]), ("topic", vec!["a' or 1=1 --".to_owned(), "b".to_owned()])],
             by: vec!["topic"],
@@ -163,7 +163,7 @@ mod tests {
         let (text, values) = statement(&question());
         assert_eq!(
             text,
-            "select mean(\"rate_in\") as \"c0\", last(\"end\") as \"c1\" from \"raw\".\"kafka_topic\" where time >= $from and time < \
+            "select mean(\"rate_in\") as \"c0\", last(\"end\") as \"c1\" from \"raw\".\"topic\" where time >= $from and time < \
              $to and (\"cluster\" = $t0_0) and (\"topic\" = $t1_0 or \"topic\" = $t1_1) group by time($step), \"topic\" fill(none) \
              slimit 16"
         );

@@ -158,4 +158,8 @@ impl ClusterAdmin for KafkaAdmin {
     async fn ensure_group_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError> {
         self.within(&format!("removal of group {name}"), self.remove_group(name)).await
     }
+
+    async fn ensure_no_sends(&self, _: &BrokerId) -> Result<Ensured, BrokerError> {
+        Ok(Ensured::There)
+    }
 }

@@ -166,6 +166,7 @@ impl KafkaScraper {
             view: self.known.view.clone(),
             topics: topics.collect(),
             groups: groups.collect(),
+            counters: Vec::new(),
             silent: silent.into_iter().map(|(id, why)| (id.into(), why)).collect(),
             cost: Cost::default(),
         }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use zms_core::metadata::{BrokerKind, ConsumeFrom};
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{BrokerError, ClusterAdmin, Ensured, GroupState, GroupWish, OffsetWish, Topic, TopicWish};
+use zms_drivers::broker::{
+    BrokerError, BrokerId, ClusterAdmin, Ensured, GroupState, GroupWish, OffsetWish, Outgoing, Topic, TopicWish,
+};
 use zms_drivers::open::{self, Endpoint};
 use zms_drivers::rocketmq::remoting::{Options, Remoting, Request, RequestCode};
 use zms_testbed::{RocketLine, RocketMq, RocketWish};
@@ -63,6 +65,44 @@ async fn masters_with_slaves_and_half_of_the_name_servers_wrong() {
     server.freeze("broker-b", 0, false);
     server.kill("broker-b", 0);
     a_dead_master_is_missed(&*admin).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_of_rocketmq_5_takes_no_more_messages_before_it_stops() {
+    before_it_stops(RocketLine::V5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_of_rocketmq_4_takes_no_more_messages_before_it_stops() {
+    before_it_stops(RocketLine::V4).await;
+}
+
+async fn before_it_stops(line: RocketLine) {
+    let start = move || RocketMq::start(&RocketWish { masters: 2, ..RocketWish::one(line) });
+    let server = tokio::task::spawn_blocking(start).await.unwrap();
+    server.make_topic("orders", 2);
+    let endpoint = Endpoint { deadline: Duration::from_secs(20), ..Endpoint::plain("masters", server.name_servers()) };
+    let admin = open::admin(BrokerKind::RocketMq, &endpoint).unwrap();
+    // A client that asks for routes now, and sends enough for every queue that it knows.
+    let brokers = async || {
+        let producer = open::producer(BrokerKind::RocketMq, &endpoint, Duration::from_secs(20)).unwrap();
+        let mut used = std::collections::BTreeSet::new();
+        for _ in 0..16 {
+            let placed = producer.send(Outgoing::new(name("orders"), "m")).await.unwrap();
+            used.insert(placed.partition.to_string().split('/').next().unwrap().to_owned());
+        }
+        producer.close(Duration::from_secs(5)).await;
+        used.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(brokers().await, ["broker-a", "broker-b"]);
+    let b = BrokerId::named("broker-b", 0);
+    assert_eq!(admin.ensure_no_sends(&b).await, Ok(Ensured::Made));
+    assert_eq!(admin.ensure_no_sends(&b).await, Ok(Ensured::There));
+    assert_eq!(brokers().await, ["broker-a"]);
+    let ends = admin.ends(&name("orders")).await.unwrap();
+    assert!(ends.values().all(Option::is_some), "what it has can be read: {ends:?}");
+    let unknown = admin.ensure_no_sends(&BrokerId::named("broker-c", 0)).await;
+    assert!(matches!(unknown, Err(BrokerError::Missing { .. })), "{unknown:?}");
 }
 
 async fn queues_are_spread_over_masters(admin: &dyn ClusterAdmin) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
-use zms_core::series::{KAFKA_TOPIC, Number, Point, ROCKETMQ_BROKER, Retention};
+use zms_core::series::{Number, Point, ROCKETMQ_BROKER, Retention, TOPIC};
 use zms_drivers::influx::fake::Length;
 use zms_drivers::influx::{Aggregate, Column, Lines, MetricError, Question, Right};
 
@@ -41,7 +41,7 @@ cases![ADMINISTRATION:
 ];
 
 fn topic(name: &str, after_ms: i64) -> Point {
-    Point::new(&KAFKA_TOPIC, &["main", name], start() + after_ms)
+    Point::new(&TOPIC, &["main", name], start() + after_ms)
 }
 
 fn rate(name: &str, after_ms: i64, rate: f64) -> Point {
@@ -77,7 +77,7 @@ async fn windows_have_means_and_extremes_and_the_last_value(bench: &dyn Bench) {
     rig.write(Retention::Raw, &points.map(|point| point.with_whole("end", Some(7)))).await;
     let all = [Aggregate::Mean, Aggregate::Max, Aggregate::Min, Aggregate::Last, Aggregate::Sum];
     let columns = |field| all.map(|aggregate| Column { field, aggregate }).to_vec();
-    let ask = async |field| rig.store.ask(&Question { columns: columns(field), ..question(&KAFKA_TOPIC, field) }).await.unwrap();
+    let ask = async |field| rig.store.ask(&Question { columns: columns(field), ..question(&TOPIC, field) }).await.unwrap();
     let series = ask("rate_in").await;
     assert_eq!(series.len(), 1);
     assert_eq!(series[0].tags, BTreeMap::new());
@@ -94,12 +94,12 @@ async fn a_gap_stays_absent_and_is_never_zero(bench: &dyn Bench) {
     rig.write(Retention::Raw, &[rate("a", 0, 1.0), topic("a", 180_000).with_whole("end", Some(5))]).await;
     let column = |field| Column { field, aggregate: Aggregate::Mean };
     let columns = vec![column("rate_in"), column("end"), column("kept")];
-    let both = rig.store.ask(&Question { columns, ..question(&KAFKA_TOPIC, "end") }).await.unwrap();
+    let both = rig.store.ask(&Question { columns, ..question(&TOPIC, "end") }).await.unwrap();
     let expected = [(start(), vec![Some(1.0), None, None]), (start() + 180_000, vec![None, Some(5.0), None])];
     assert_eq!(both[0].points, expected);
-    let one = rig.store.ask(&question(&KAFKA_TOPIC, "rate_in")).await.unwrap();
+    let one = rig.store.ask(&question(&TOPIC, "rate_in")).await.unwrap();
     assert_eq!(one[0].points, [(start(), vec![Some(1.0)])]);
-    assert_eq!(rig.store.ask(&question(&KAFKA_TOPIC, "kept")).await.unwrap(), [], "a field that was never written");
+    assert_eq!(rig.store.ask(&question(&TOPIC, "kept")).await.unwrap(), [], "a field that was never written");
     assert_eq!(rig.store.ask(&question(&ROCKETMQ_BROKER, "put_rate")).await.unwrap(), [], "a measurement that was never written");
 }
 
@@ -113,7 +113,7 @@ async fn the_same_point_twice_is_one_point(bench: &dyn Bench) {
     rig.write(Retention::Raw, &[topic("a", 0).with_whole("end", Some(2))]).await;
     let sum = |field| Column { field, aggregate: Aggregate::Sum };
     let columns = vec![sum("rate_in"), sum("end")];
-    let series = rig.store.ask(&Question { columns, ..question(&KAFKA_TOPIC, "end") }).await.unwrap();
+    let series = rig.store.ask(&Question { columns, ..question(&TOPIC, "end") }).await.unwrap();
     assert_eq!(series[0].points, [(start(), vec![Some(3.0), Some(2.0)])]);
 }
 
@@ -123,9 +123,9 @@ async fn windows_start_at_multiples_and_the_end_is_not_part_of_the_time(bench: &
     rig.write(Retention::Raw, &points).await;
     let columns = vec![Column { field: "rate_in", aggregate: Aggregate::Sum }];
     let (from_ms, to_ms) = (start() + 30_000, start() + 120_000);
-    let series = rig.store.ask(&Question { columns, from_ms, to_ms, ..question(&KAFKA_TOPIC, "rate_in") }).await.unwrap();
+    let series = rig.store.ask(&Question { columns, from_ms, to_ms, ..question(&TOPIC, "rate_in") }).await.unwrap();
     assert_eq!(series[0].points, [(start(), vec![Some(2.0)]), (start() + 60_000, vec![Some(2.0)])]);
-    let always = Question { from_ms: i64::MIN, to_ms: i64::MAX, step_ms: 3_600_000, ..question(&KAFKA_TOPIC, "rate_in") };
+    let always = Question { from_ms: i64::MIN, to_ms: i64::MAX, step_ms: 3_600_000, ..question(&TOPIC, "rate_in") };
     assert_eq!(rig.store.ask(&always).await.unwrap()[0].points, [(start(), vec![Some(1.0)])]);
 }
 
@@ -170,7 +170,7 @@ async fn retentions_are_apart(bench: &dyn Bench) {
         rig.write(retention, &[topic("a", 0).with_whole("end", Some(nth))]).await;
     }
     for (nth, retention) in Retention::ALL.into_iter().enumerate() {
-        let series = rig.store.ask(&Question { retention, ..question(&KAFKA_TOPIC, "end") }).await.unwrap();
+        let series = rig.store.ask(&Question { retention, ..question(&TOPIC, "end") }).await.unwrap();
         assert_eq!(series[0].points, [(start(), vec![Some(nth as f64)])], "{retention:?}");
     }
 }
@@ -178,7 +178,7 @@ async fn retentions_are_apart(bench: &dyn Bench) {
 async fn nothing_is_asked_for_nothing(bench: &dyn Bench) {
     let nobody = store(bench, "nothing", "nobody", "none");
     assert_eq!(bench.sink(&nobody).write(Retention::Raw, &Lines::new()).await, Ok(()));
-    let (store, question) = (bench.store(&nobody), question(&KAFKA_TOPIC, "end"));
+    let (store, question) = (bench.store(&nobody), question(&TOPIC, "end"));
     let of_none = vec![("topic", Vec::new())];
     for question in [
         Question { to_ms: question.from_ms, ..question.clone() },
@@ -196,7 +196,7 @@ async fn a_wrong_password_is_denied(bench: &dyn Bench) {
     for (user, password) in [(rig.writes.user.as_str(), "wrong"), ("nobody", "wrong"), (ADMINISTRATOR, ""), ("", "")] {
         let wrong = store(bench, "wrong", user, password);
         denied("write", bench.sink(&wrong).write(Retention::Raw, &lines(&[rate("a", 0, 1.0)])).await);
-        denied("ask", bench.store(&wrong).ask(&question(&KAFKA_TOPIC, "end")).await);
+        denied("ask", bench.store(&wrong).ask(&question(&TOPIC, "end")).await);
     }
 }
 
@@ -218,7 +218,7 @@ async fn a_user_administers_nothing(bench: &dyn Bench) {
 
 async fn a_right_is_that_right_in_that_database(bench: &dyn Bench) {
     let (rig, other) = (Rig::new(bench, "right").await, Rig::new(bench, "other").await);
-    let (point, question) = (lines(&[rate("a", 0, 1.0)]), question(&KAFKA_TOPIC, "rate_in"));
+    let (point, question) = (lines(&[rate("a", 0, 1.0)]), question(&TOPIC, "rate_in"));
     denied("a reader writes", bench.sink(&rig.asks).write(Retention::Raw, &point).await);
     shut_out(bench, "a writer asks", bench.store(&rig.writes).ask(&question).await);
     for stranger in [&other.writes, &other.asks] {
@@ -232,7 +232,7 @@ async fn a_right_is_that_right_in_that_database(bench: &dyn Bench) {
 
 async fn a_user_gets_the_password_and_the_right_that_were_asked_for_last(bench: &dyn Bench) {
     let (rig, _other) = (Rig::new(bench, "last").await, Rig::new(bench, "last other").await);
-    let (point, question) = (lines(&[rate("a", 0, 1.0)]), question(&KAFKA_TOPIC, "rate_in"));
+    let (point, question) = (lines(&[rate("a", 0, 1.0)]), question(&TOPIC, "rate_in"));
     let (admin, user) = (admin(bench), rig.writes.user.as_str());
     let may = async |database: &str, password: &str| {
         let store = store(bench, database, user, password);
@@ -290,7 +290,7 @@ async fn a_changed_retention_is_altered_back(bench: &dyn Bench) {
 }
 
 async fn what_is_not_there_is_missing(bench: &dyn Bench) {
-    let (point, question) = (lines(&[rate("a", 0, 1.0)]), question(&KAFKA_TOPIC, "rate_in"));
+    let (point, question) = (lines(&[rate("a", 0, 1.0)]), question(&TOPIC, "rate_in"));
     let nowhere = store(bench, "nowhere", ADMINISTRATOR, PASSWORD);
     missing("write", "nowhere", bench.sink(&nowhere).write(Retention::Raw, &point).await);
     missing("ask", "nowhere", bench.store(&nowhere).ask(&question).await);
@@ -339,7 +339,7 @@ async fn a_value_of_a_tag_is_only_a_value(bench: &dyn Bench) {
     rig.write(Retention::Raw, &points).await;
     let ask = async |wanted: &[&str]| {
         let tags = vec![("topic", wanted.iter().map(|&value| value.to_owned()).collect())];
-        rig.store.ask(&Question { tags, by: vec!["topic"], ..question(&KAFKA_TOPIC, "end") }).await.unwrap()
+        rig.store.ask(&Question { tags, by: vec!["topic"], ..question(&TOPIC, "end") }).await.unwrap()
     };
     for (value, end) in values.iter().zip(1_i32..) {
         // At the end a backslash cannot be written.
@@ -365,7 +365,7 @@ async fn quotes_in_names_and_passwords_are_characters(bench: &dyn Bench) {
             let store = store(bench, database, user, password);
             let written = bench.sink(&store).write(Retention::Raw, &lines(&[rate("a", 0, 1.0)])).await;
             assert_eq!(written.is_ok(), right == Right::Write, "{password}: {written:?}");
-            let asked = bench.store(&store).ask(&question(&KAFKA_TOPIC, "rate_in")).await;
+            let asked = bench.store(&store).ask(&question(&TOPIC, "rate_in")).await;
             assert_eq!(asked.is_ok(), right == Right::Read, "{password}: {asked:?}");
         }
     }
@@ -405,7 +405,7 @@ async fn a_partial_write_counts_what_was_dropped(bench: &dyn Bench) {
     let mixed = lines(&[conflict("a"), rate("b", 0, 2.0), conflict("c"), rate("d", 0, 3.0)]);
     let written = rig.sink.write(Retention::Raw, &mixed).await;
     assert!(matches!(written, Err(MetricError::Partial { dropped: 2, .. })), "{written:?}");
-    let series = rig.store.ask(&Question { by: vec!["topic"], ..question(&KAFKA_TOPIC, "rate_in") }).await.unwrap();
+    let series = rig.store.ask(&Question { by: vec!["topic"], ..question(&TOPIC, "rate_in") }).await.unwrap();
     let values: Vec<_> = series.iter().map(|series| (series.tags["topic"].as_str(), series.points[0].1[0])).collect();
     assert_eq!(values, [("a", Some(1.0)), ("b", Some(2.0)), ("d", Some(3.0))], "the others are written");
 }

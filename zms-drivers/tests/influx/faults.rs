@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use zms_core::series::{KAFKA_TOPIC, Point, Retention};
+use zms_core::series::{Point, Retention, TOPIC};
 use zms_drivers::influx::fake::FakeInflux;
 use zms_drivers::influx::{self, Aggregate, Column, Lines, MetricError, Question, Right, Series, Store};
 use zms_testbed::Influx;
@@ -29,7 +29,7 @@ pub async fn the_fake_answers_as_influxdb_does(fake: &dyn Bench, real: &dyn Benc
     let points: Vec<Point> = (0..600)
         .map(|_| {
             let tags = [tags[next(5) as usize], tags[next(5) as usize]];
-            let point = Point::new(&KAFKA_TOPIC, &tags, start() + i64::try_from(next(600_000)).unwrap());
+            let point = Point::new(&TOPIC, &tags, start() + i64::try_from(next(600_000)).unwrap());
             // Fields of quarters: their sums do not depend on the order.
             let point = point.with("rate_in", (next(3) > 0).then(|| next(4_000) as f64 / 4.0 - 300.0));
             point.with_whole("end", Some(next(1_000)))
@@ -48,7 +48,7 @@ pub async fn the_fake_answers_as_influxdb_does(fake: &dyn Bench, real: &dyn Benc
         let from_ms = start() + i64::try_from(next(300_000)).unwrap();
         let (to_ms, step_ms) = (from_ms + i64::try_from(next(300_000)).unwrap(), 1 + i64::try_from(next(60_000)).unwrap());
         let (tags, limit_series) = (if next(2) == 0 { wanted } else { Vec::new() }, 1 + next(9) as usize);
-        let question = Question { columns, by, tags, from_ms, to_ms, step_ms, limit_series, ..question(&KAFKA_TOPIC, "rate_in") };
+        let question = Question { columns, by, tags, from_ms, to_ms, step_ms, limit_series, ..question(&TOPIC, "rate_in") };
         let (fake, real) = (fake.store.ask(&question).await.unwrap(), real.store.ask(&question).await.unwrap());
         assert!(alike(&fake, &real), "{question:?}\n fake {fake:?}\n real {real:?}");
         answers += usize::from(!fake.is_empty());
@@ -82,7 +82,7 @@ pub async fn a_batch_that_is_too_large_says_so(bench: &dyn Bench) {
     let name = "a".repeat(10_000);
     while batch.bytes() < 26_000_000 {
         let end = batch.len();
-        assert!(batch.push(&Point::new(&KAFKA_TOPIC, &[&name, ""], start()).with_whole("end", Some(end))));
+        assert!(batch.push(&Point::new(&TOPIC, &[&name, ""], start()).with_whole("end", Some(end))));
     }
     assert_eq!(rig.sink.write(Retention::Raw, &batch).await, Err(MetricError::TooLarge));
     assert_eq!(rig.sink.write(Retention::Raw, &batch.halves().0).await, Ok(()));
@@ -90,7 +90,7 @@ pub async fn a_batch_that_is_too_large_says_so(bench: &dyn Bench) {
 
 pub async fn a_killed_server_is_away_quickly_and_has_its_points_when_it_is_back(bench: &dyn Bench, mut server: Influx) -> Influx {
     let rig = Rig::new(bench, "killed").await;
-    let point = |after| Point::new(&KAFKA_TOPIC, &["main", "a"], start() + after).with("rate_in", Some(1.0));
+    let point = |after| Point::new(&TOPIC, &["main", "a"], start() + after).with("rate_in", Some(1.0));
     rig.write(Retention::Raw, &[point(0)]).await;
     server = tokio::task::spawn_blocking(move || {
         server.kill();
@@ -100,7 +100,7 @@ pub async fn a_killed_server_is_away_quickly_and_has_its_points_when_it_is_back(
     .unwrap();
     for _ in 0..2 {
         away("write", SOON, rig.sink.write(Retention::Raw, &lines(&[point(60_000)]))).await;
-        away("ask", SOON, rig.store.ask(&question(&KAFKA_TOPIC, "rate_in"))).await;
+        away("ask", SOON, rig.store.ask(&question(&TOPIC, "rate_in"))).await;
     }
     server = tokio::task::spawn_blocking(move || {
         server.restart();
@@ -117,7 +117,7 @@ pub async fn a_killed_server_is_away_quickly_and_has_its_points_when_it_is_back(
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let series = rig.store.ask(&question(&KAFKA_TOPIC, "rate_in")).await.unwrap();
+    let series = rig.store.ask(&question(&TOPIC, "rate_in")).await.unwrap();
     assert_eq!(series[0].points, [(start(), vec![Some(1.0)]), (start() + 60_000, vec![Some(1.0)])]);
     server
 }
@@ -164,10 +164,10 @@ fn at(url: &str) -> Store {
 /// All that can be asked of an address.
 async fn calls(url: &str) -> Vec<MetricError> {
     let (store, admin) = (at(url), influx::admin(url, "u", "geheim", SHORT).unwrap());
-    let point = Point::new(&KAFKA_TOPIC, &["main", "a"], start()).with("rate_in", Some(1.0));
+    let point = Point::new(&TOPIC, &["main", "a"], start()).with("rate_in", Some(1.0));
     let all = async {
         let written = influx::sink(&store).unwrap().write(Retention::Raw, &lines(&[point])).await;
-        let asked = influx::store(&store).unwrap().ask(&question(&KAFKA_TOPIC, "rate_in")).await.map(drop);
+        let asked = influx::store(&store).unwrap().ask(&question(&TOPIC, "rate_in")).await.map(drop);
         let results = [
             written,
             asked,
@@ -269,7 +269,7 @@ async fn an_answer_without_end_does_not_fill_memory() {
         })
         .await;
         let store = Store { deadline: Duration::from_secs(30), ..at(&url) };
-        let error = influx::store(&store).unwrap().ask(&question(&KAFKA_TOPIC, "rate_in")).await.unwrap_err();
+        let error = influx::store(&store).unwrap().ask(&question(&TOPIC, "rate_in")).await.unwrap_err();
         assert_eq!(error == MetricError::TooLarge, too_large, "{error:?}");
         assert_eq!(matches!(error, MetricError::Answer { .. }), !too_large, "{error:?}");
     }
@@ -288,11 +288,11 @@ async fn a_password_is_not_shown() {
 #[tokio::test]
 async fn the_fake_fails_as_it_is_told_to_and_goes_on() {
     let fake = FakeInflux::new();
-    let point = Point::new(&KAFKA_TOPIC, &["main", "a"], 5).with("rate_in", Some(1.0));
+    let point = Point::new(&TOPIC, &["main", "a"], 5).with("rate_in", Some(1.0));
     let (batch, fault) = (lines(&[point]), MetricError::Passing { why: "busy".to_owned(), after: None });
     fake.set_fault(Some(fault.clone()));
     assert_eq!(fake.sink().write(Retention::Raw, &batch).await, Err(fault.clone()));
-    assert_eq!(fake.store().ask(&question(&KAFKA_TOPIC, "end")).await, Err(fault.clone()));
+    assert_eq!(fake.store().ask(&question(&TOPIC, "end")).await, Err(fault.clone()));
     assert_eq!(fake.admin().ensure_database("d").await, Err(fault));
     assert_eq!(fake.points(Retention::Raw), []);
     fake.set_fault(None);

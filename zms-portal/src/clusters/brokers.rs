@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use zms_core::metadata::BrokerKind;
-use zms_drivers::broker::{BrokerError, ClusterAdmin, Scraper};
+use zms_drivers::broker::{BrokerError, ClusterAdmin, ROUTES_KNOWN, Scraper};
 use zms_drivers::open::{self, Endpoint};
 
 use super::picture::Looks;
@@ -22,6 +22,8 @@ pub struct Brokers {
     opened: Arc<Mutex<BTreeMap<String, Opened>>>,
     /// Bulk reads.
     pub(super) looks: Looks,
+    /// Clients know new routes after this time.
+    routes_known: Arc<Mutex<Duration>>,
     /// Address → the cluster that a test puts there.
     #[cfg(test)]
     fakes: Arc<Mutex<BTreeMap<String, Arc<zms_drivers::broker::fake::FakeCluster>>>>,
@@ -48,6 +50,7 @@ impl Brokers {
             vault,
             opened: Arc::default(),
             looks: Looks::default(),
+            routes_known: Arc::new(Mutex::new(ROUTES_KNOWN)),
             #[cfg(test)]
             fakes: Arc::default(),
             #[cfg(test)]
@@ -91,7 +94,7 @@ impl Brokers {
     }
 
     /// The connection of a cluster that is not there any more.
-    pub(super) fn forget(&self, cluster_id: &str) {
+    pub(crate) fn forget(&self, cluster_id: &str) {
         lock(&self.opened).remove(cluster_id);
         self.looks.forget(cluster_id);
     }
@@ -102,6 +105,17 @@ impl Brokers {
             why: format!("its password cannot be opened: {error:?}"),
         })?;
         Ok(Endpoint { client_id: "zms-portal".to_owned(), deadline: DEADLINE, ..endpoint })
+    }
+
+    /// After this time clients of RocketMQ have asked for routes anew.
+    pub fn routes_known(&self) -> Duration {
+        *lock(&self.routes_known)
+    }
+
+    /// A shorter wait.
+    #[cfg(test)]
+    pub fn set_routes_known(&self, wait: Duration) {
+        *lock(&self.routes_known) = wait;
     }
 
     /// One instead of every cluster's own, also of those that are made later.

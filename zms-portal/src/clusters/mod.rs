@@ -23,9 +23,11 @@ mod tried;
 mod way;
 mod web;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use zms_core::host::Port;
 use zms_core::metadata::BrokerKind;
 use zms_core::names::ClusterName;
 
@@ -60,7 +62,7 @@ pub struct Cluster {
     pub broker: BrokerKind,
     /// The service that it is; `None` if ZMS did not install it.
     pub service_id: Option<String>,
-    /// `host:port` of its brokers.
+    /// `host:port` of its brokers; RocketMQ: of its name servers.
     pub addresses: Vec<String>,
     /// Of its node as we last wrote it; 0: applications do not find it yet.
     pub epoch: u64,
@@ -69,6 +71,22 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Does a topic have as many replicas as it is given? RocketMQ's are the slaves of its masters, for all topics alike.
+    pub const fn chooses_replicas(&self) -> bool {
+        matches!(self.broker, BrokerKind::Kafka)
+    }
+
+    /// Is a topic kept for as long as is wanted of it? RocketMQ keeps messages of all topics equally long.
+    pub const fn chooses_retention(&self) -> bool {
+        matches!(self.broker, BrokerKind::Kafka)
+    }
+
+    /// What of a topic's wanted settings its brokers take.
+    pub fn settings_of(&self, wanted: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let takes = |key: &String| self.chooses_retention() || key != RETENTION;
+        wanted.iter().filter(|(key, _)| takes(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     /// ZMS did not install it.
     pub const fn is_adopted(&self) -> bool {
         self.service_id.is_none()
@@ -107,7 +125,27 @@ pub async fn by_id(db: &Db, id: &str) -> Result<Cluster> {
 pub fn broker_of(kind: &str) -> Option<BrokerKind> {
     match kind {
         "kafka" => Some(BrokerKind::Kafka),
+        "rocketmq" => Some(BrokerKind::RocketMq),
         _ => None,
+    }
+}
+
+/// How long messages of a topic are kept, milliseconds.
+pub(crate) const RETENTION: &str = "retention.ms";
+
+/// The name of the port at which applications ask first.
+const fn bootstrap_port(broker: BrokerKind) -> &'static str {
+    match broker {
+        BrokerKind::Kafka => "client",
+        BrokerKind::RocketMq => "nameserver",
+    }
+}
+
+/// Names of the ports that brokers have: as many brokers as ports.
+const fn broker_ports(broker: BrokerKind) -> &'static [&'static str] {
+    match broker {
+        BrokerKind::Kafka => &["client"],
+        BrokerKind::RocketMq => &["master", "slave"],
     }
 }
 
@@ -115,7 +153,7 @@ pub fn broker_of(kind: &str) -> Option<BrokerKind> {
 pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_ms: i64) -> Result<()> {
     let (Some(broker), Ok(name)) = (broker_of(service.kind), ClusterName::new(service.name)) else { return Ok(()) };
     let environment_id = service.environment_id;
-    if store::of_service(tx, service.id).await?.is_some() {
+    if store::of_service(&mut **tx, service.id).await?.is_some() {
         return Ok(());
     }
     let cluster = Cluster {
@@ -124,12 +162,13 @@ pub(crate) async fn begin(app: &App, tx: &mut Tx, service: &NewService<'_>, now_
         name,
         broker,
         service_id: Some(service.id.to_owned()),
-        addresses: service.addresses.clone(),
+        addresses: service.ports.iter().filter(|port| port.name == bootstrap_port(broker)).map(|port| port.socket()).collect(),
         epoch: 0,
         way: Way::default(),
     };
     store::insert(tx, &cluster, now_ms).await?;
-    let next = flow::begin(&cluster.id, cluster.name.as_str(), service.addresses.len());
+    let brokers = service.ports.iter().filter(|port| broker_ports(broker).contains(&port.name.as_str())).count();
+    let next = flow::begin(&cluster.id, cluster.name.as_str(), brokers);
     start_publishing(app, tx, &cluster, next, "", now_ms).await?;
     Ok(())
 }
@@ -197,8 +236,13 @@ pub(crate) struct NewService<'a> {
     pub name: &'a str,
     pub kind: &'a str,
     pub environment_id: &'a str,
-    /// `host:port` of its brokers.
-    pub addresses: Vec<String>,
+    /// Of all of its instances.
+    pub ports: Vec<&'a Port>,
+}
+
+/// The cluster that a service is; `None` while it is none.
+pub(crate) async fn of_service(db: &Db, service_id: &str) -> Result<Option<Cluster>> {
+    store::of_service(db.read(), service_id).await
 }
 
 /// How many topics live on the cluster of a service.
@@ -208,7 +252,7 @@ pub(crate) async fn topics_on_service(tx: &mut Tx, service_id: &str) -> Result<i
 
 /// The cluster of a service that goes, for its node to be taken away; its row is deleted.
 pub(crate) async fn forget(tx: &mut Tx, service_id: &str) -> Result<Option<Cluster>> {
-    let cluster = store::of_service(tx, service_id).await?;
+    let cluster = store::of_service(&mut **tx, service_id).await?;
     if let Some(cluster) = &cluster {
         store::delete(tx, &cluster.id).await?;
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use zms_core::collect::BrokerTls;
 use zms_core::metadata::path::Path;
-use zms_core::metadata::{BrokerKind, ConsumeFrom, Order, Security, TopicNode};
+use zms_core::metadata::{ConsumeFrom, Order, Security, TopicNode};
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::statistics::java::{CONSUMER_TOPIC, PRODUCER_TOPIC, Side};
-use zms_drivers::broker::{BrokerError, TopicWish};
+use zms_drivers::broker::{BrokerError, GroupWish, TopicWish};
 
 use super::flow::{Command, Effect, Publish};
-use super::{Cluster, environment_of, store};
+use super::{Cluster, RETENTION, environment_of, store};
 use crate::app::App;
 use crate::engine::{EffectContext, Outcome, Perform};
 use crate::environments::Environment;
@@ -22,6 +22,8 @@ use crate::metadata::{PublishError, Wanted, unavailable};
 pub(super) const STATISTICS: [&str; 3] = [PRODUCER_TOPIC, CONSUMER_TOPIC, zms_core::statistics::TOPIC];
 /// Partitions of each.
 const PARTITIONS: i32 = 3;
+/// How long they are kept, milliseconds.
+const A_DAY_MS: &str = "86400000";
 /// The collectors' groups on them.
 pub(super) const GROUPS: [(&str, &str); 3] = [
     (zms_core::statistics::GROUP, zms_core::statistics::TOPIC),
@@ -67,7 +69,7 @@ impl Performer {
 
     async fn ensure_node(&self, cluster: &Cluster) -> Result<Command, Hindrance> {
         let environment = environment_of(&self.0.db, cluster).await?;
-        let boot_addr = cluster.addresses.join(",");
+        let boot_addr = cluster.addresses.join(cluster.broker.separator());
         let security = cluster.is_adopted().then(|| Security {
             tls: cluster.way.tls != BrokerTls::Off,
             sasl: cluster.way.login.as_ref().map(|(mechanism, _)| mechanism.of_kafka().to_owned()),
@@ -102,6 +104,10 @@ impl Performer {
         }
         for (group, topic) in GROUPS {
             let home = home_of(&self.0, &environment, topic).await?.unwrap_or_else(|| cluster.name.clone());
+            if home == cluster.name {
+                let wish = GroupWish { name: name(group), broadcast: false, consume_from: ConsumeFrom::Latest };
+                self.0.brokers.admin(cluster)?.ensure_group(&wish).await?;
+            }
             let wanted = Wanted::Group {
                 name: name(group),
                 topic: name(topic),
@@ -121,7 +127,7 @@ impl Performer {
             name: PhysicalName::new(topic).expect("our own names are names"),
             partitions: PARTITIONS,
             replicas: i16::try_from(brokers.clamp(1, 3)).unwrap_or(1),
-            config: BTreeMap::from([("retention.ms".to_owned(), "86400000".to_owned())]),
+            config: cluster.settings_of(&BTreeMap::from([(RETENTION.to_owned(), A_DAY_MS.to_owned())])),
         };
         match admin.ensure_topic(&wish).await {
             // Another layout is as good: they were made by hand, or while the cluster was smaller.
@@ -143,6 +149,6 @@ pub(super) async fn home_of(app: &App, environment: &Environment, topic: &str) -
 /// Where an environment's topics of statistics belong: on the oldest of its clusters (ids are ULIDs), if several begin at once. An adopted one
 /// counts from when applications find it.
 pub(super) fn first(clusters: &[Cluster]) -> Option<&Cluster> {
-    let counts = |known: &&Cluster| known.broker == BrokerKind::Kafka && (!known.is_adopted() || known.epoch > 0);
+    let counts = |known: &&Cluster| !known.is_adopted() || known.epoch > 0;
     clusters.iter().filter(counts).min_by_key(|cluster| &cluster.id)
 }

@@ -63,9 +63,9 @@ pub(super) async fn by_id(db: impl Executor<'_, Database = Any>, id: &str) -> Re
     row.as_ref().map(read).unwrap_or(Err(Error::NotFound))
 }
 
-pub(super) async fn of_service(tx: &mut Tx, service_id: &str) -> Result<Option<Cluster>> {
+pub(super) async fn of_service(db: impl Executor<'_, Database = Any>, service_id: &str) -> Result<Option<Cluster>> {
     let sql = sqlx::AssertSqlSafe(format!("{CLUSTER} where c.service_id = $1"));
-    sqlx::query(sql).bind(service_id).fetch_optional(&mut **tx).await?.as_ref().map(read).transpose()
+    sqlx::query(sql).bind(service_id).fetch_optional(db).await?.as_ref().map(read).transpose()
 }
 
 pub(super) async fn insert(tx: &mut Tx, cluster: &Cluster, now_ms: i64) -> Result<()> {

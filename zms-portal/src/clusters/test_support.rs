@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use zms_core::host::Port;
 use zms_drivers::broker::fake::FakeCluster;
 use zms_drivers::meta::fake::FakeMeta;
 
@@ -50,16 +51,26 @@ impl Stage {
 
     /// The service `kafka` is healthy for the first time: its cluster begins to be published.
     pub async fn kafka_is_healthy(&self) -> Cluster {
+        self.is_healthy("kafka", &[("client", 9092), ("controller", 9093)]).await
+    }
+
+    /// A service, named like its kind, is healthy for the first time on three hosts, each with these ports.
+    pub async fn is_healthy(&self, kind: &str, ports: &[(&str, u16)]) -> Cluster {
         let service = new_id();
         let mut tx = self.app.db.begin().await.unwrap();
         let text = "insert into services (id, environment_id, name, kind, settings, packages, generated, created_by, created_at) \
-                    values ($1, $2, 'kafka', 'kafka', '{}', '[]', '{}', 'olga', 0)";
-        sqlx::query(text).bind(&service).bind(&self.environment.id).execute(&mut *tx).await.unwrap();
-        let addresses = (1..=3).map(|n| format!("10.0.0.{n}:9092")).collect();
-        let new = NewService { id: &service, name: "kafka", kind: "kafka", environment_id: &self.environment.id, addresses };
+                    values ($1, $2, $3, $3, '{}', '[]', '{}', 'olga', 0)";
+        sqlx::query(text).bind(&service).bind(&self.environment.id).bind(kind).execute(&mut *tx).await.unwrap();
+        let on = |host: u8| {
+            let port = move |(name, port): &(&str, u16)| (format!("10.0.0.{host}"), (*name).to_owned(), *port);
+            ports.iter().map(port).map(|(address, name, port)| Port { name, address, port })
+        };
+        let ports: Vec<Port> = (1..=3).flat_map(on).collect();
+        let ports = ports.iter().collect();
+        let new = NewService { id: &service, name: kind, kind, environment_id: &self.environment.id, ports };
         super::begin(&self.app, &mut tx, &new, now_ms()).await.unwrap();
         tx.commit().await.unwrap();
-        let cluster = super::find(&self.app.db, &self.environment.id, "kafka").await.unwrap();
+        let cluster = super::find(&self.app.db, &self.environment.id, kind).await.unwrap();
         self.app.brokers.with(&cluster, self.brokers.clone());
         self.app.engine.wake();
         cluster

@@ -43,12 +43,38 @@ pub(super) async fn run(hub: Weak<Inner>, db: Db) {
 }
 
 async fn wake(hub: &Hub, db: &Db, last: &mut Option<i64>) -> Result<()> {
-    let from = match *last {
-        Some(from) => from,
-        None => store::last_change(db).await?,
+    let Some(from) = *last else {
+        *last = Some(store::last_change(db).await?);
+        // Requests may have looked before the first number was read, and what changed in between is not above it.
+        hub.wake_all();
+        return Ok(());
     };
     let changes = store::changes_after(db, from).await?;
     *last = Some(changes.last().map_or(from, |(n, _)| *n));
     changes.iter().for_each(|(_, host_id)| hub.wake(host_id));
     Ok::<_, Error>(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::note_change;
+
+    #[tokio::test]
+    async fn a_change_between_the_look_of_a_held_request_and_the_first_number_is_heard() {
+        let (_folder, db) = Db::temporary().await;
+        let hub = Hub::new();
+        let line = hub.line("h1");
+        let mut last = None;
+        for at in 1..3 {
+            let mut woken = std::pin::pin!(line.wake.notified());
+            woken.as_mut().enable();
+            let mut tx = db.begin().await.unwrap();
+            note_change(&mut tx, "host/h1", at).await.unwrap();
+            tx.commit().await.unwrap();
+            wake(&hub, &db, &mut last).await.unwrap();
+            let heard = tokio::time::timeout(Duration::from_secs(1), woken).await;
+            assert!(heard.is_ok(), "change {at}");
+        }
+    }
 }

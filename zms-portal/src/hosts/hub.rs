@@ -102,6 +102,11 @@ impl Hub {
         }
     }
 
+    /// Ends the requests of all hosts.
+    pub(super) fn wake_all(&self) {
+        lock(&self.0.lines).values().for_each(|line| line.wake.notify_waiters());
+    }
+
     /// Asks a host and waits for its answer.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! Which charts there are: of which measurements, for which subject, in which unit. Pure.
 
 use serde::{Deserialize, Serialize};
+use zms_core::metadata::BrokerKind;
 use zms_core::series::{
-    HOST, KAFKA_BROKER, KAFKA_CLUSTER, KAFKA_GROUP_TOPIC, KAFKA_TOPIC, Measurement, Retention, Unit, ZMS_CONSUMER_SUM,
+    CLUSTER, GROUP_TOPIC, HOST, KAFKA_BROKER, Measurement, ROCKETMQ_BROKER, Retention, TOPIC, Unit, ZMS_CONSUMER_SUM,
     ZMS_PRODUCER_SUM,
 };
 use zms_drivers::influx::{Aggregate, Column, Question};
@@ -37,6 +38,9 @@ pub enum Chart {
     ClusterRate,
     ClusterBytes,
     ClusterRequests,
+    ClusterMessages,
+    ClusterWaiting,
+    ClusterDisk,
     HostCpu,
     HostMemory,
     HostDisk,
@@ -64,7 +68,7 @@ pub(super) struct Part {
 
 impl Chart {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::TopicRate,
         Self::TopicLag,
         Self::TopicSends,
@@ -75,6 +79,9 @@ impl Chart {
         Self::ClusterRate,
         Self::ClusterBytes,
         Self::ClusterRequests,
+        Self::ClusterMessages,
+        Self::ClusterWaiting,
+        Self::ClusterDisk,
         Self::HostCpu,
         Self::HostMemory,
         Self::HostDisk,
@@ -94,6 +101,9 @@ impl Chart {
             Self::ClusterRate => "cluster-rate",
             Self::ClusterBytes => "cluster-bytes",
             Self::ClusterRequests => "cluster-requests",
+            Self::ClusterMessages => "cluster-messages",
+            Self::ClusterWaiting => "cluster-waiting",
+            Self::ClusterDisk => "cluster-disk",
             Self::HostCpu => "host-cpu",
             Self::HostMemory => "host-memory",
             Self::HostDisk => "host-disk",
@@ -114,10 +124,21 @@ impl Chart {
             Self::ClusterRate => m.metrics_cluster_rate(),
             Self::ClusterBytes => m.metrics_cluster_bytes(),
             Self::ClusterRequests => m.metrics_cluster_requests(),
+            Self::ClusterMessages => m.metrics_cluster_messages(),
+            Self::ClusterWaiting => m.metrics_cluster_waiting(),
+            Self::ClusterDisk => m.metrics_cluster_disk(),
             Self::HostCpu => m.metrics_host_cpu(),
             Self::HostMemory => m.metrics_host_memory(),
             Self::HostDisk => m.metrics_host_disk(),
             Self::HostNetwork => m.metrics_host_network(),
+        }
+    }
+
+    /// Those of a cluster of this kind.
+    pub const fn of_cluster(broker: BrokerKind) -> &'static [Self] {
+        match broker {
+            BrokerKind::Kafka => &[Self::ClusterRate, Self::ClusterBytes, Self::ClusterRequests],
+            BrokerKind::RocketMq => &[Self::ClusterRate, Self::ClusterMessages, Self::ClusterWaiting, Self::ClusterDisk],
         }
     }
 
@@ -128,7 +149,12 @@ impl Chart {
                 &["cluster", "topic"]
             }
             Self::GroupLag | Self::GroupRate => &["cluster", "group"],
-            Self::ClusterRate | Self::ClusterBytes | Self::ClusterRequests => &["cluster"],
+            Self::ClusterRate
+            | Self::ClusterBytes
+            | Self::ClusterRequests
+            | Self::ClusterMessages
+            | Self::ClusterWaiting
+            | Self::ClusterDisk => &["cluster"],
             Self::HostCpu | Self::HostMemory | Self::HostDisk | Self::HostNetwork => &["host"],
         }
     }
@@ -140,19 +166,18 @@ impl Chart {
         let by = |measurement, field, aggregate, tag, name| Part { by: Some(tag), ..one(measurement, field, aggregate, name) };
         match self {
             Self::TopicRate => vec![
-                one(&KAFKA_TOPIC, "rate_in", Mean, |m| m.metrics_in()),
-                by(&KAFKA_GROUP_TOPIC, "rate_out", Mean, "group", |m| m.metrics_out()),
+                one(&TOPIC, "rate_in", Mean, |m| m.metrics_in()),
+                by(&GROUP_TOPIC, "rate_out", Mean, "group", |m| m.metrics_out()),
             ],
-            Self::TopicLag => vec![by(&KAFKA_GROUP_TOPIC, "lag", Max, "group", |m| m.metrics_lag())],
+            Self::TopicLag => vec![by(&GROUP_TOPIC, "lag", Max, "group", |m| m.metrics_lag())],
             Self::TopicSends => vec![by(&ZMS_PRODUCER_SUM, "rate", Mean, "application", |m| m.metrics_sends())],
             Self::TopicLatency => vec![by(&ZMS_PRODUCER_SUM, "p99_ms", Max, "application", |m| m.metrics_sends())],
             Self::TopicHandling => vec![by(&ZMS_CONSUMER_SUM, "p99_ms", Max, "application", |m| m.metrics_consumes())],
-            Self::GroupLag => vec![by(&KAFKA_GROUP_TOPIC, "lag", Max, "topic", |m| m.metrics_lag())],
-            Self::GroupRate => vec![by(&KAFKA_GROUP_TOPIC, "rate_out", Mean, "topic", |m| m.metrics_out())],
-            Self::ClusterRate => vec![
-                one(&KAFKA_CLUSTER, "rate_in", Mean, |m| m.metrics_in()),
-                one(&KAFKA_CLUSTER, "rate_out", Mean, |m| m.metrics_out()),
-            ],
+            Self::GroupLag => vec![by(&GROUP_TOPIC, "lag", Max, "topic", |m| m.metrics_lag())],
+            Self::GroupRate => vec![by(&GROUP_TOPIC, "rate_out", Mean, "topic", |m| m.metrics_out())],
+            Self::ClusterRate => {
+                vec![one(&CLUSTER, "rate_in", Mean, |m| m.metrics_in()), one(&CLUSTER, "rate_out", Mean, |m| m.metrics_out())]
+            }
             Self::ClusterBytes => vec![
                 by(&KAFKA_BROKER, "bytes_in_rate", Mean, "broker", |m| m.metrics_in()),
                 by(&KAFKA_BROKER, "bytes_out_rate", Mean, "broker", |m| m.metrics_out()),
@@ -161,6 +186,15 @@ impl Chart {
                 by(&KAFKA_BROKER, "produce_p99_ms", Max, "broker", |m| m.metrics_produce()),
                 by(&KAFKA_BROKER, "fetch_p99_ms", Max, "broker", |m| m.metrics_fetch()),
             ],
+            Self::ClusterMessages => vec![
+                by(&ROCKETMQ_BROKER, "put_rate", Mean, "broker", |m| m.metrics_in()),
+                by(&ROCKETMQ_BROKER, "get_rate", Mean, "broker", |m| m.metrics_out()),
+            ],
+            Self::ClusterWaiting => vec![
+                by(&ROCKETMQ_BROKER, "send_queue", Max, "broker", |m| m.metrics_sends()),
+                by(&ROCKETMQ_BROKER, "pull_queue", Max, "broker", |m| m.metrics_reads()),
+            ],
+            Self::ClusterDisk => vec![by(&ROCKETMQ_BROKER, "commit_log_disk", Max, "broker", |m| m.metrics_used())],
             Self::HostCpu => {
                 vec![one(&HOST, "cpu", Mean, |m| m.metrics_busy()), one(&HOST, "cpu_wait", Mean, |m| m.metrics_waiting())]
             }

@@ -39,14 +39,19 @@ pub async fn approve(app: &App, actor: Actor<'_>, number: i64, choice: Choice, n
     let (plan, decision) = match &request.wish {
         Wish::Topic(wish) => {
             let cluster = chosen(app, &request, &choice).await?;
+            // 0: they are read back when the topic is there.
+            let replicas = if cluster.chooses_replicas() { choice.replicas } else { 0 };
             let topic = Topic {
                 id: new_id(),
                 environment_id: environment_id.clone(),
                 name: TopicName::new(wish.name.clone()).map_err(anyhow::Error::new)?,
                 cluster_id: cluster.id.clone(),
                 partitions: choice.partitions,
-                replicas: choice.replicas,
-                config: BTreeMap::from([("retention.ms".to_owned(), (u64::from(wish.retention_hours) * 3_600_000).to_string())]),
+                replicas,
+                config: BTreeMap::from([(
+                    clusters::RETENTION.to_owned(),
+                    (u64::from(wish.retention_hours) * 3_600_000).to_string(),
+                )]),
                 owner: request.requested_by.clone(),
                 about: wish.about.clone(),
                 state: topics::State::Creating,
@@ -58,8 +63,7 @@ pub async fn approve(app: &App, actor: Actor<'_>, number: i64, choice: Choice, n
             if !wish.group.is_empty() {
                 named.push(group(&mut tx, &request, &wish.group, &topic.id, wish.from, now_ms).await?);
             }
-            let decision =
-                Decision::Topic { cluster: cluster.name.to_string(), partitions: choice.partitions, replicas: choice.replicas };
+            let decision = Decision::Topic { cluster: cluster.name.to_string(), partitions: choice.partitions, replicas };
             let topic = Named { id: topic.id, name: wish.name.clone() };
             (Plan { cluster: cluster.name.to_string(), topic: Some(topic), groups: named }, decision)
         }
@@ -183,9 +187,6 @@ async fn chosen(app: &App, request: &Request, choice: &Choice) -> Result<Cluster
     if !(1..=MOST_PARTITIONS).contains(&choice.partitions) {
         problems.push(Problem::new("partitions", |m| m.requests_bad_number(MOST_PARTITIONS)));
     }
-    if !(1..=MOST_REPLICAS).contains(&choice.replicas) {
-        problems.push(Problem::new("replicas", |m| m.requests_bad_number(MOST_REPLICAS)));
-    }
     let cluster = match clusters::find(&app.db, &request.environment_id, &choice.cluster).await {
         Ok(cluster) => Some(cluster),
         Err(Error::NotFound) => {
@@ -194,6 +195,10 @@ async fn chosen(app: &App, request: &Request, choice: &Choice) -> Result<Cluster
         }
         Err(error) => return Err(error),
     };
+    let chosen_by_broker = cluster.as_ref().is_some_and(|cluster| !cluster.chooses_replicas());
+    if !chosen_by_broker && !(1..=MOST_REPLICAS).contains(&choice.replicas) {
+        problems.push(Problem::new("replicas", |m| m.requests_bad_number(MOST_REPLICAS)));
+    }
     cluster.filter(|_| problems.is_empty()).ok_or(Error::Invalid(problems))
 }
 

@@ -1,7 +1,7 @@
 //! Does the effects of a creation.
 
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::TopicWish;
+use zms_drivers::broker::{GroupWish, TopicWish};
 
 use super::flow::{Command, Create, Effect, Named, Plan};
 use crate::app::App;
@@ -33,9 +33,20 @@ impl Performer {
     async fn ensure_topic(&self, named: &Named) -> Result<Command, Hindrance> {
         let topic = topics::by_id(&self.0.db, &named.id).await?;
         let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
-        let wish =
-            TopicWish { name: topic.name.into(), partitions: topic.partitions, replicas: topic.replicas, config: topic.config };
-        self.0.brokers.admin(&cluster)?.ensure_topic(&wish).await?;
+        let wish = TopicWish {
+            name: topic.name.into(),
+            partitions: topic.partitions,
+            replicas: topic.replicas.max(1),
+            config: cluster.settings_of(&topic.config),
+        };
+        let admin = self.0.brokers.admin(&cluster)?;
+        admin.ensure_topic(&wish).await?;
+        if !cluster.chooses_replicas() {
+            let there = admin.topic(&wish.name).await?.map_or(0, |there| there.replicas());
+            let mut tx = self.0.db.begin().await?;
+            topics::set_layout(&mut tx, &topic.id, topic.partitions, i16::try_from(there).unwrap_or(i16::MAX)).await?;
+            tx.commit().await?;
+        }
         Ok(Command::TopicMade)
     }
 
@@ -57,6 +68,12 @@ impl Performer {
     async fn ensure_group(&self, named: &Named) -> Result<Command, Hindrance> {
         let group = groups::by_id(&self.0.db, &named.id).await?;
         let written = || Ok(Command::GroupWritten { group: named.name.clone() });
+        for topic in &group.topics {
+            let topic = topics::by_id(&self.0.db, topic).await?;
+            let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
+            let wish = GroupWish { name: group.name.clone().into(), broadcast: group.broadcast, consume_from: group.from };
+            self.0.brokers.admin(&cluster)?.ensure_group(&wish).await?;
+        }
         // Only a group of exactly one topic has a node.
         let [topic] = group.topics.as_slice() else { return written() };
         let topic = topics::by_id(&self.0.db, topic).await?;

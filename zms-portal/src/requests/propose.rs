@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zms_core::metadata::BrokerKind;
 
 use super::TopicWish;
 use crate::app::App;
@@ -25,7 +26,7 @@ pub struct Choice {
     pub cluster: String,
     /// Partitions.
     pub partitions: i32,
-    /// Replicas.
+    /// Replicas. On RocketMQ they are not looked at: the slaves of its masters are replicas of all topics alike.
     pub replicas: i16,
 }
 
@@ -51,6 +52,13 @@ pub struct Proposal {
     pub choice: Choice,
     /// Bytes a second that were asked for.
     pub bytes: u64,
+}
+
+impl Proposal {
+    /// Is a cluster of RocketMQ among them?
+    pub fn has_rocketmq(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.cluster.broker == BrokerKind::RocketMq)
+    }
 }
 
 /// Looks at the environment's clusters, all at once.

@@ -62,6 +62,24 @@ async fn what_a_developer_asks_for_and_an_approver_allows_is_on_the_broker_and_i
 }
 
 #[tokio::test]
+async fn on_rocketmq_replicas_and_retention_are_the_brokers_own() {
+    let stage = Stage::set().await;
+    let cluster = stage.is_healthy("rocketmq", &[("nameserver", 9876), ("master", 10911)]).await;
+    let number = ask(&stage, orders()).await.unwrap();
+    let choice = Choice { cluster: cluster.name.to_string(), partitions: 6, replicas: 0 };
+    let flow = approved(&stage, number, choice).await.unwrap();
+    until("it is done", async || status(&stage, &flow).await == Status::Done).await;
+    let name = PhysicalName::new("orders").unwrap();
+    assert!(!stage.brokers.topic_config(&name).await.unwrap()["retention.ms"].own, "the broker's default");
+    let there = stage.brokers.topic(&name).await.unwrap().unwrap();
+    let topic = topics::find(&stage.app.db, &stage.environment.id, "orders").await.unwrap();
+    assert_eq!((topic.partitions, usize::try_from(topic.replicas).unwrap()), (6, there.replicas()), "read back");
+    assert_eq!(topic.config["retention.ms"], "259200000", "what was asked for is not forgotten");
+    assert!(matches!(find(&stage.app.db, number).await.unwrap().decision, Some(Decision::Topic { replicas: 0, .. })));
+    assert!(stage.node("/zms/consumergroup/billing").contains("clusterName=rocketmq"));
+}
+
+#[tokio::test]
 async fn a_cluster_that_is_away_is_waited_for_and_the_step_says_why() {
     let stage = Stage::set().await;
     stage.published().await;

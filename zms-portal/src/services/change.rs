@@ -10,7 +10,7 @@ use super::flow::{self, Change, Ending, Placement};
 use super::plan::{self, Plan};
 use super::status::report_of;
 use super::store::{self, InstanceRow, ServiceRow};
-use super::{decide, place, resource, stored, target};
+use super::{decide, drain, place, resource, stored, target};
 use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::db::Tx;
@@ -82,15 +82,13 @@ pub async fn act(
     let hosts = hosts::list(&app.db, &environment.id).await?;
     let mut tx = app.db.begin().await?;
     let row = store::service(&mut *tx, &environment.id, service).await?;
-    let mut rows = store::instances(&mut *tx, &row.id).await?;
-    if let Some(instance) = instance {
-        rows.retain(|row| row.name() == instance);
-        if rows.is_empty() {
-            return Err(Error::NotFound);
-        }
+    let rows = store::instances(&mut *tx, &row.id).await?;
+    let chosen = || rows.iter().filter(|row| instance.is_none_or(|instance| row.name() == instance));
+    if chosen().next().is_none() {
+        return Err(Error::NotFound);
     }
     let placements: Vec<Placement> =
-        rows.iter().filter_map(|row| Some(placement(environment, &hosts, row, act.apply(&row.spec)?))).collect();
+        chosen().filter_map(|row| Some(placement(environment, &hosts, row, act.apply(&row.spec)?))).collect();
     if placements.is_empty() {
         return Err(Error::conflict(move |m| match act {
             Act::Start => m.services_nothing_to_start().to_owned(),
@@ -102,7 +100,7 @@ pub async fn act(
         Act::Start | Act::Stop => vec![placements],
         Act::Restart => one_after_another(placements, &rows, &hosts, now_ms),
     };
-    let flow = start(app, &mut tx, actor, environment, &row, batches, now_ms).await?;
+    let flow = start(app, &mut tx, actor, environment, &row, drained(batches, &rows), now_ms).await?;
     actor.record(&mut tx, &name, &target, json!({ "flow": flow }), now_ms).await?;
     tx.commit().await?;
     app.engine.wake();
@@ -214,7 +212,7 @@ pub async fn settings(
         None
     } else {
         let batches = one_after_another(placements, &rows, &hosts, now_ms);
-        Some(start(app, &mut tx, actor, environment, &row, batches, now_ms).await?)
+        Some(start(app, &mut tx, actor, environment, &row, drained(batches, &rows), now_ms).await?)
     };
     let detail = json!({ "before": row.settings, "after": settings, "flow": flow });
     actor.record(&mut tx, "service.settings", &target, detail, now_ms).await?;
@@ -241,10 +239,26 @@ fn one_after_another(placements: Vec<Placement>, rows: &[InstanceRow], hosts: &[
     [vec![first], healthy, vec![away]].into_iter().flatten().filter(|batch| !batch.is_empty()).collect()
 }
 
+/// Masters that stop or are started anew while another one goes on are drained before.
+fn drained(mut batches: Vec<Vec<Placement>>, rows: &[InstanceRow]) -> Vec<Vec<Placement>> {
+    for batch in &mut batches {
+        let serves = |row: &&InstanceRow| drain::takes_messages(row) && row.spec.phase == Phase::Running;
+        let stays = |row: &&InstanceRow| !batch.iter().any(|placement| placement.instance == row.id);
+        if !rows.iter().filter(serves).any(|row| stays(&row)) {
+            continue;
+        }
+        let serving: Vec<&String> = rows.iter().filter(serves).map(|row| &row.id).collect();
+        for placement in batch.iter_mut() {
+            placement.drain = serving.contains(&&placement.instance);
+        }
+    }
+    batches
+}
+
 /// `spec` for the instance of `row`.
 pub(super) fn placement(environment: &Environment, hosts: &[HostRow], row: &InstanceRow, spec: InstanceSpec) -> Placement {
     let host = hosts.iter().find(|host| host.id == row.host_id).map_or(row.host_id.as_str(), |host| host.name.as_str());
-    Placement { instance: row.id.clone(), host: row.host_id.clone(), place: place(environment, host), spec }
+    Placement { instance: row.id.clone(), host: row.host_id.clone(), place: place(environment, host), spec, drain: false }
 }
 
 async fn start(

@@ -1,9 +1,10 @@
 //! The state machine behind installing, changing and removing a service: batches of instances, one batch after another.
 //!
 //! ```text
-//! Planned ─▶ Placing ─▶ Waiting ─▶ (next batch: Placing …) ─▶ Finishing ─▶ Done
+//! Planned ─▶ (Draining ─▶) Placing ─▶ Waiting ─▶ (next batch: Placing …) ─▶ Finishing ─▶ Done
 //! ```
 //!
+//! Draining: clients of brokers that are about to stop, while others go on, are told to send to those.
 //! The instances of a batch are placed together and all waited for; the next batch begins when every one of them is what its spec
 //! wants. So an installation is one batch, and a careful change has one instance a batch.
 
@@ -34,6 +35,9 @@ pub struct Placement {
     pub place: String,
     /// What is wanted.
     pub spec: InstanceSpec,
+    /// Before it, clients are told to send elsewhere.
+    #[serde(default)]
+    pub drain: bool,
 }
 
 /// An instance that is waited for.
@@ -82,8 +86,22 @@ pub enum State {
         /// After the last.
         ending: Ending,
     },
+    /// Clients are being told to send elsewhere.
+    Draining {
+        /// Instances whose clients may not have heard it.
+        instances: BTreeSet<InstanceId>,
+        /// Instances of this batch.
+        batch: Vec<Placement>,
+        /// Batches after this one.
+        later: Vec<Vec<Placement>>,
+        /// After the last.
+        ending: Ending,
+    },
     /// Desired states are being written.
     Placing {
+        /// Clients were told to send elsewhere, and hear of it again only when the instances are started anew.
+        #[serde(default)]
+        drained: bool,
         /// Places of hosts whose desired state is not written yet.
         hosts: BTreeSet<String>,
         /// Instances of this batch.
@@ -121,6 +139,11 @@ pub enum State {
 pub enum Command {
     /// Begin.
     Begin,
+    /// Clients of an instance send elsewhere.
+    Drained {
+        /// Which one.
+        instance: InstanceId,
+    },
     /// A host's desired state is written.
     Placed {
         /// Its environment and name.
@@ -146,6 +169,15 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
+    /// Tells clients of an instance to send elsewhere, and waits until they have heard it.
+    EnsureNoSends {
+        /// Id of its row.
+        instance: String,
+        /// Its name.
+        name: InstanceId,
+        /// Environment and name of its host, for people.
+        place: String,
+    },
     /// Saves the specs of one host's instances, writes its desired state and wakes its agent.
     EnsureDesired {
         /// Which host.
@@ -177,11 +209,21 @@ pub fn begin(batches: Vec<Vec<Placement>>, ending: Ending) -> Next<State, Effect
 fn step(state: &State, command: &Command) -> Result<Next<State, Effect>, Refused> {
     match (state, command) {
         (State::Planned { batches, ending }, Command::Begin) => Ok(next_batch(batches, ending)),
-        (State::Placing { hosts, batch, later, ending }, Command::Placed { host }) if hosts.contains(host) => {
+        (State::Draining { instances, batch, later, ending }, Command::Drained { instance }) if instances.contains(instance) => {
+            let mut instances = instances.clone();
+            instances.remove(instance);
+            if instances.is_empty() {
+                return Ok(placing(batch, later, ending, true));
+            }
+            let (batch, later, ending) = (batch.clone(), later.clone(), ending.clone());
+            Ok(Next { state: State::Draining { instances, batch, later, ending }, effects: Vec::new() })
+        }
+        (State::Placing { drained, hosts, batch, later, ending }, Command::Placed { host }) if hosts.contains(host) => {
             let mut hosts = hosts.clone();
             hosts.remove(host);
             if !hosts.is_empty() {
-                let state = State::Placing { hosts, batch: batch.clone(), later: later.clone(), ending: ending.clone() };
+                let (batch, later, ending) = (batch.clone(), later.clone(), ending.clone());
+                let state = State::Placing { drained: *drained, hosts, batch, later, ending };
                 return Ok(Next { state, effects: Vec::new() });
             }
             let instances = batch.iter().map(|awaited| awaited.name.clone()).collect();
@@ -198,16 +240,22 @@ fn step(state: &State, command: &Command) -> Result<Next<State, Effect>, Refused
             Ok(Next { state, effects: Vec::new() })
         }
         (State::Finishing, Command::Finished) => Ok(end(State::Done)),
-        (State::Placing { .. } | State::Waiting { .. } | State::Finishing, Command::Superseded { why }) => {
-            Ok(end(State::Failed { why: why.clone() }))
-        }
+        (
+            State::Draining { .. } | State::Placing { .. } | State::Waiting { .. } | State::Finishing,
+            Command::Superseded { why },
+        ) => Ok(end(State::Failed { why: why.clone() })),
         (
             State::Placing { ending: Ending::DeleteRows { .. }, .. } | State::Waiting { ending: Ending::DeleteRows { .. }, .. },
             Command::Cancel,
         ) => Err(Refused::because(|m| m.services_removal_goes_on().to_owned())),
+        // Nobody would tell the clients to come back.
+        (State::Draining { .. } | State::Placing { drained: true, .. }, Command::Cancel) => {
+            Err(Refused::because(|m| m.services_draining_goes_on().to_owned()))
+        }
         (State::Planned { .. } | State::Placing { .. } | State::Waiting { .. }, Command::Cancel) => Ok(end(State::Cancelled)),
         (
             State::Planned { .. }
+            | State::Draining { .. }
             | State::Placing { .. }
             | State::Waiting { .. }
             | State::Finishing
@@ -215,6 +263,7 @@ fn step(state: &State, command: &Command) -> Result<Next<State, Effect>, Refused
             | State::Failed { .. }
             | State::Cancelled,
             Command::Begin
+            | Command::Drained { .. }
             | Command::Placed { .. }
             | Command::Reached { .. }
             | Command::Superseded { .. }
@@ -234,6 +283,22 @@ fn next_batch(batches: &[Vec<Placement>], ending: &Ending) -> Next<State, Effect
         };
         return Next { state: State::Finishing, effects: vec![effect] };
     };
+    let (later, drained) = (later.cloned().collect::<Vec<_>>(), batch.iter().filter(|placement| placement.drain));
+    let effects: Vec<Effect> = drained
+        .map(|placement| Effect::EnsureNoSends {
+            instance: placement.instance.clone(),
+            name: placement.spec.id.clone(),
+            place: placement.place.clone(),
+        })
+        .collect();
+    if effects.is_empty() {
+        return placing(batch, &later, ending, false);
+    }
+    let instances = batch.iter().filter(|placement| placement.drain).map(|placement| placement.spec.id.clone()).collect();
+    Next { state: State::Draining { instances, batch: batch.clone(), later, ending: ending.clone() }, effects }
+}
+
+fn placing(batch: &[Placement], later: &[Vec<Placement>], ending: &Ending, drained: bool) -> Next<State, Effect> {
     let hosts: BTreeMap<&String, &String> = batch.iter().map(|placement| (&placement.host, &placement.place)).collect();
     let effects = hosts.iter().map(|(host, place)| Effect::EnsureDesired {
         host: (*host).clone(),
@@ -249,9 +314,10 @@ fn next_batch(batches: &[Vec<Placement>], ending: &Ending) -> Next<State, Effect
         hash: placement.spec.hash.clone(),
     });
     let state = State::Placing {
+        drained,
         hosts: hosts.values().map(|place| (*place).clone()).collect(),
         batch: awaited.collect(),
-        later: later.cloned().collect(),
+        later: later.to_vec(),
         ending: ending.clone(),
     };
     Next { state, effects: effects.collect() }
@@ -275,7 +341,11 @@ macro_rules! machine {
 
             fn status(state: &State) -> Status {
                 match state {
-                    State::Planned { .. } | State::Placing { .. } | State::Waiting { .. } | State::Finishing => Status::Running,
+                    State::Planned { .. }
+                    | State::Draining { .. }
+                    | State::Placing { .. }
+                    | State::Waiting { .. }
+                    | State::Finishing => Status::Running,
                     State::Done => Status::Done,
                     State::Failed { .. } => Status::Failed,
                     State::Cancelled => Status::Cancelled,
@@ -284,6 +354,7 @@ macro_rules! machine {
 
             fn effect_name(effect: &Effect) -> &'static str {
                 match effect {
+                    Effect::EnsureNoSends { .. } => "ensure_no_sends",
                     Effect::EnsureDesired { .. } => "ensure_desired",
                     Effect::AwaitInstance(_) => "await_instance",
                     Effect::EnsureStore { .. } => "ensure_store",
@@ -293,7 +364,7 @@ macro_rules! machine {
 
             fn target(effect: &Effect) -> String {
                 match effect {
-                    Effect::EnsureDesired { place, .. } => place.clone(),
+                    Effect::EnsureNoSends { place, .. } | Effect::EnsureDesired { place, .. } => place.clone(),
                     Effect::AwaitInstance(awaited) => awaited.place.clone(),
                     Effect::EnsureStore { .. } | Effect::EnsureRowsGone { .. } => "portal".to_owned(),
                 }
@@ -305,6 +376,7 @@ macro_rules! machine {
 
             fn effect_title(m: Messages, name: &str) -> String {
                 match name {
+                    "ensure_no_sends" => m.services_effect_drain().to_owned(),
                     "ensure_desired" => m.services_effect_desired().to_owned(),
                     "await_instance" => m.services_effect_await().to_owned(),
                     "ensure_store" => m.services_effect_store().to_owned(),
@@ -315,6 +387,7 @@ macro_rules! machine {
 
             fn command_title(m: Messages, name: &str) -> String {
                 match name {
+                    "drained" => m.services_command_drained().to_owned(),
                     "placed" => m.services_command_placed().to_owned(),
                     "reached" => m.services_command_reached().to_owned(),
                     "superseded" => m.services_command_superseded().to_owned(),

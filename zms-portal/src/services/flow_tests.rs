@@ -1,11 +1,26 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::Text;
 use crate::services::test_support::spec;
 
 fn placement(instance: &str, host: &str) -> Placement {
     let place = format!("dev/{host}");
-    Placement { instance: instance.to_owned(), host: host.to_owned(), place, spec: spec(instance, Phase::Running, 2181) }
+    Placement {
+        instance: instance.to_owned(),
+        host: host.to_owned(),
+        place,
+        spec: spec(instance, Phase::Running, 2181),
+        drain: false,
+    }
+}
+
+fn drained_first(instance: &str, host: &str) -> Placement {
+    Placement { drain: true, ..placement(instance, host) }
+}
+
+fn drained(instance: &str) -> Command {
+    Command::Drained { instance: InstanceId::new(instance).unwrap() }
 }
 
 fn placed(host: &str) -> Command {
@@ -20,6 +35,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
     effects
         .iter()
         .map(|effect| match effect {
+            Effect::EnsureNoSends { instance, .. } => format!("drain {instance}"),
             Effect::EnsureDesired { host, placements, .. } => format!("desired {host} {}", placements.len()),
             Effect::AwaitInstance(awaited) => format!("await {}", awaited.instance),
             Effect::EnsureStore { .. } | Effect::EnsureRowsGone { .. } => Install::effect_name(effect).to_owned(),
@@ -61,6 +77,23 @@ fn a_careful_change_touches_the_second_instance_after_the_first_is_healthy() {
 }
 
 #[test]
+fn clients_send_elsewhere_before_a_broker_is_placed_and_nobody_ends_it_half_way() {
+    let batches = || vec![vec![drained_first("a", "h1"), drained_first("b", "h1"), placement("c", "h2")]];
+    let commands = [drained("b"), drained("a"), placed("h2"), placed("h1"), reached("a"), reached("c"), reached("b")];
+    let (state, asked) = run(begin(batches(), Ending::Nothing), &commands);
+    assert_eq!(state, State::Done);
+    let expected: [&[&str]; 4] = [&["drain a", "drain b"], &[], &["desired h1 2", "desired h2 1"], &[]];
+    assert_eq!(asked[..4], expected);
+    let mut state = begin(batches(), Ending::Nothing).state;
+    for command in &commands[..3] {
+        assert!(matches!(step(&state, &Command::Cancel), Err(Refused::Because(_))), "{state:?}");
+        state = step(&state, command).unwrap().state;
+    }
+    state = step(&state, &commands[3]).unwrap().state;
+    assert_eq!(step(&state, &Command::Cancel).unwrap().state, State::Cancelled, "they are started anew");
+}
+
+#[test]
 fn a_removal_deletes_rows_last_and_cannot_be_taken_back() {
     let first = begin(vec![vec![placement("a", "h1")]], Ending::DeleteRows { service: "s".to_owned() });
     assert!(matches!(step(&first.state, &Command::Cancel), Err(Refused::Because(_))));
@@ -76,15 +109,18 @@ fn what_each_state_makes_of_each_command() {
     let waiting = step(&placing, &placed("h1")).unwrap().state;
     let failed = State::Failed { why: "x".to_owned() };
     let superseded = Command::Superseded { why: "x".to_owned() };
-    let commands = [Command::Begin, placed("h1"), reached("a"), superseded, Command::Finished, Command::Cancel];
+    let draining = begin(vec![vec![drained_first("a", "h1")]], Ending::Nothing).state;
+    let commands = [Command::Begin, drained("a"), placed("h1"), reached("a"), superseded, Command::Finished, Command::Cancel];
+    let goes_on = format!("{:?}", Text::new(|m| m.services_draining_goes_on().to_owned()));
     let table = [
-        (&planned, ["placing", "-", "-", "-", "-", "cancelled"]),
-        (&placing, ["-", "waiting", "-", "failed", "-", "cancelled"]),
-        (&waiting, ["-", "-", "done", "failed", "-", "cancelled"]),
-        (&State::Finishing, ["-", "-", "-", "failed", "done", "-"]),
-        (&State::Done, ["-"; 6]),
-        (&failed, ["-"; 6]),
-        (&State::Cancelled, ["-"; 6]),
+        (&planned, ["placing", "-", "-", "-", "-", "-", "cancelled"]),
+        (&draining, ["-", "placing", "-", "-", "failed", "-", goes_on.as_str()]),
+        (&placing, ["-", "-", "waiting", "-", "failed", "-", "cancelled"]),
+        (&waiting, ["-", "-", "-", "done", "failed", "-", "cancelled"]),
+        (&State::Finishing, ["-", "-", "-", "-", "failed", "done", "-"]),
+        (&State::Done, ["-"; 7]),
+        (&failed, ["-"; 7]),
+        (&State::Cancelled, ["-"; 7]),
     ];
     for (state, expected) in table {
         for (command, expected) in commands.iter().zip(expected) {
@@ -113,7 +149,11 @@ proptest! {
         let mut number = 0;
         let mut batches = Vec::new();
         for size in &sizes {
-            let batch = (0..*size).map(|_| { number += 1; placement(&format!("i{number}"), &format!("h{}", number % 2)) });
+            let batch = (0..*size).map(|_| {
+                number += 1;
+                let placement = placement(&format!("i{number}"), &format!("h{}", number % 2));
+                Placement { drain: number % 3 == 0, ..placement }
+            });
             batches.push(batch.collect::<Vec<_>>());
         }
         let mut next = begin(batches, Ending::RecordStore { service: "s".to_owned() });
@@ -126,6 +166,7 @@ proptest! {
                     seen.extend(placements.into_iter().map(|placement| placement.instance));
                     Command::Placed { host }
                 }
+                Effect::EnsureNoSends { name: instance, .. } => Command::Drained { instance },
                 Effect::AwaitInstance(awaited) => Command::Reached { instance: awaited.name },
                 Effect::EnsureStore { .. } | Effect::EnsureRowsGone { .. } => Command::Finished,
             };

@@ -119,7 +119,7 @@ pub(super) async fn begin(
         };
         store::insert_instance(&mut tx, &instance).await?;
         let place = place(environment, &host.name);
-        batch.push(Placement { instance: instance.id, host: instance.host_id, place, spec: instance.spec });
+        batch.push(Placement { instance: instance.id, host: instance.host_id, place, spec: instance.spec, drain: false });
     }
     let next = flow::begin(vec![batch], Ending::RecordStore { service: row.id.clone() });
     let resource = resource(&row.name);

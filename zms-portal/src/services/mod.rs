@@ -15,6 +15,7 @@ pub mod change;
 mod decide;
 mod defaults;
 pub mod diff;
+mod drain;
 mod faults;
 pub mod flow;
 mod install;

@@ -3,11 +3,11 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zms_core::catalogue::Secret;
-use zms_core::host::{InstanceSpec, Phase, Port};
+use zms_core::host::{InstanceSpec, Phase};
 use zms_core::metadata::Order;
 
 use super::flow::{Awaited, Command, Effect, Placement};
-use super::{purpose_of, status, store};
+use super::{drain, purpose_of, status, store};
 use crate::app::{App, now_ms};
 use crate::clusters;
 use crate::db::Tx;
@@ -26,6 +26,7 @@ pub(super) struct Performer(pub App);
 impl<M: Machine<Command = Command, Effect = Effect>> Perform<M> for Performer {
     async fn perform(&self, context: &EffectContext, effect: &Effect) -> Outcome<Command> {
         let outcome = match effect {
+            Effect::EnsureNoSends { instance, .. } => drain::perform(&self.0, context, instance).await,
             Effect::EnsureDesired { host, place, placements } => self.ensure_desired(host, place, placements).await,
             Effect::AwaitInstance(awaited) => self.await_instance(awaited, context.now_ms).await,
             Effect::EnsureStore { service } => self.ensure_store(service).await,
@@ -117,9 +118,8 @@ impl Performer {
                 store::add_store(&mut tx, service, purpose).await?;
             }
             let instances = store::instances(&mut *tx, service).await?;
-            let clients = instances.iter().filter_map(|row| row.spec.body.ports.iter().find(|port| port.name == "client"));
-            let addresses = clients.map(Port::socket).collect();
-            let new = clusters::NewService { id: service, name: &name, kind: &kind, environment_id: &environment_id, addresses };
+            let ports = instances.iter().flat_map(|row| &row.spec.body.ports).collect();
+            let new = clusters::NewService { id: service, name: &name, kind: &kind, environment_id: &environment_id, ports };
             clusters::begin(&self.0, &mut tx, &new, now_ms()).await?;
         }
         tx.commit().await?;

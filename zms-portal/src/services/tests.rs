@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sqlx::Row;
 use tokio::sync::watch;
-use zms_core::host::{DesiredState, HostReport, Phase, SupervisorReport};
+use zms_core::host::{DesiredState, HostReport, InstanceSpec, Phase, SupervisorReport};
+use zms_drivers::broker::fake::FakeCluster;
 
 use super::change::{self, Act};
 use super::test_support::TestApp;
@@ -16,6 +17,7 @@ use super::wish::{Wish, WishedHost};
 use super::{ServiceStatus, cancel, choose_stores, find, install, list, remove, stores};
 use crate::access::{Actor, Role, User};
 use crate::app::{App, now_ms};
+use crate::clusters;
 use crate::environments::{self, Environment, NewEnvironment};
 use crate::error::{Error, Result};
 use crate::packages::test_support::put;
@@ -47,7 +49,9 @@ impl Portal {
         let test = TestApp::start().await;
         let app = test.app.clone();
         let folder = app.stock.folder().to_owned();
-        for (name, version) in [("zookeeper", "3.9.5"), ("kafka", "4.3.1"), ("jolokia", "2.6.0"), ("influxdb", "1.6.7")] {
+        let servers =
+            [("zookeeper", "3.9.5"), ("kafka", "4.3.1"), ("jolokia", "2.6.0"), ("influxdb", "1.6.7"), ("rocketmq", "5.5.0")];
+        for (name, version) in servers {
             put(&folder, name, version, "any", name.as_bytes());
         }
         app.stock.rescan().await.unwrap();
@@ -228,6 +232,52 @@ async fn the_second_instance_keeps_its_old_settings_while_the_first_is_not_healt
         change::settings(app, actor(operator), environment, "kafka", &BTreeMap::new(), None, now_ms()).await.unwrap().unwrap();
     portal.until_flow(&flow, "done").await;
     assert_eq!(changed().await, [true, true, true]);
+}
+
+#[tokio::test]
+async fn clients_of_a_rocketmq_master_send_elsewhere_before_it_stops_while_another_goes_on() {
+    let portal = Portal::start().await;
+    let (app, environment, operator) = (&portal.app, &portal.environment, &portal.operator);
+    let flow = portal.install(portal.wish("mq", "rocketmq", 2)).await.unwrap();
+    portal.until_flow(&flow, "done").await;
+    let cluster = clusters::find(&app.db, &environment.id, "mq").await.unwrap();
+    assert_eq!(cluster.addresses, ["10.0.0.1:9876", "10.0.0.2:9876"], "its name servers");
+    let brokers = FakeCluster::new("mq", 2);
+    app.brokers.with(&cluster, brokers.clone());
+    app.brokers.forget(&cluster.id);
+    app.brokers.set_routes_known(Duration::from_millis(500));
+    let act = async |instance, act| change::act(app, actor(operator), environment, "mq", instance, act, now_ms()).await.unwrap();
+    let phases = async || {
+        let rows: Vec<String> =
+            sqlx::query_scalar("select spec from instances order by node_id").fetch_all(app.db.read()).await.unwrap();
+        rows.iter().map(|spec| serde_json::from_str::<InstanceSpec>(spec).unwrap().phase).collect::<Vec<_>>()
+    };
+    let retired = || brokers.retired().iter().map(ToString::to_string).collect::<Vec<_>>();
+
+    let flow = act(Some("mq-1"), Act::Stop).await;
+    until("clients are told", async || retired() == ["mq-1:0"]).await;
+    until("it is said what is waited for", async || {
+        app.engine.view(&flow).await.unwrap().steps.iter().any(|step| step.note.contains("takes no new messages"))
+    })
+    .await;
+    assert_eq!(phases().await[0], Phase::Running, "it runs on until they have heard it");
+    assert!(matches!(cancel(app, actor(operator), environment, "mq", now_ms()).await, Err(Error::Conflict(_))));
+    portal.until_flow(&flow, "done").await;
+    assert_eq!(phases().await[..2], [Phase::Stopped, Phase::Running]);
+
+    // The last master has nobody to hand over to.
+    let flow = act(Some("mq-2"), Act::Restart).await;
+    portal.until_flow(&flow, "done").await;
+    assert_eq!(retired(), ["mq-1:0"]);
+    let flow = act(None, Act::Start).await;
+    portal.until_flow(&flow, "done").await;
+    let flow = act(None, Act::Restart).await;
+    portal.until_flow(&flow, "done").await;
+    assert_eq!(retired(), ["mq-1:0", "mq-2:0"], "one after the other; name servers are not asked");
+    let flow = act(None, Act::Stop).await;
+    portal.until_flow(&flow, "done").await;
+    let steps = app.engine.view(&flow).await.unwrap().steps;
+    assert!(steps.iter().all(|step| step.name != "ensure_no_sends"), "who stops all of it does not wait: {steps:?}");
 }
 
 #[tokio::test]

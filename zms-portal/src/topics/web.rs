@@ -145,7 +145,13 @@ struct OnePage {
 
 impl OnePage {
     fn retention(&self) -> Option<u64> {
-        self.topic.config.get("retention.ms")?.parse::<u64>().ok().map(|ms| ms / 3_600_000)
+        self.topic
+            .config
+            .get(clusters::RETENTION)
+            .filter(|_| self.cluster.chooses_retention())?
+            .parse::<u64>()
+            .ok()
+            .map(|ms| ms / 3_600_000)
     }
 
     fn is_bound(&self, group: &str) -> bool {

@@ -7,7 +7,10 @@ use serde_json::Value;
 use crate::browser::{self, Browser};
 use crate::stage::Stage;
 
-const CHART: &str = "/environments/dev/charts/topic-rate?cluster=kafka&topic=orders&range=15m";
+/// Where the chart of `orders` is had.
+fn chart_of(stage: &Stage) -> String {
+    format!("/environments/dev/charts/topic-rate?cluster={}&topic=orders&range=15m", stage.broker)
+}
 
 /// Asks until it holds.
 async fn until(what: &str, patience: Duration, stage: &Stage, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
@@ -34,7 +37,7 @@ fn figures_of<'a>(figures: &'a Value, list: &str, field: &str, name: &str) -> &'
 /// The collector has found the cluster and ended a tick: from now on it counts every message.
 pub async fn of_a_cluster(stage: &Stage) {
     let path = "/environments/dev/figures";
-    let whole = |said: &Value| figures_of(said, "clusters", "name", "kafka")["reach"] == "whole";
+    let whole = |said: &Value| figures_of(said, "clusters", "name", stage.broker)["reach"] == "whole";
     until("the collector reaches the cluster", Duration::from_secs(60), stage, path, whole).await;
 }
 
@@ -48,7 +51,7 @@ pub async fn of_a_topic(browser: &Browser, stage: &Stage) -> i64 {
         let positive = |name: &str| values(chart, name).into_iter().flatten().any(|value| value > 0.0);
         positive("in") && positive("out: billing")
     };
-    until("rates on the chart", patience, stage, CHART, flows).await;
+    until("rates on the chart", patience, stage, &chart_of(stage), flows).await;
     browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
     browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr:nth-child(2)", browser::PATIENCE).await;
     browser.see_within("#chart-topic-lag[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
@@ -65,9 +68,11 @@ pub async fn of_a_topic(browser: &Browser, stage: &Stage) -> i64 {
     assert!(begun.elapsed() < patience + Duration::from_secs(15), "{:?}", begun.elapsed());
     browser.picture("clients").await;
 
-    browser.open(&format!("{}/e/dev/clusters/kafka?range=15m", stage.url)).await;
+    browser.open(&format!("{}/e/dev/clusters/{}?range=15m", stage.url, stage.broker)).await;
     browser.see_within("#chart-cluster-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
-    browser.see_within("#chart-cluster-bytes[data-drawn] .chart-legend tbody tr", Duration::from_secs(30)).await;
+    let of_brokers = if stage.broker == "kafka" { "bytes" } else { "messages" };
+    let drawn = format!("#chart-cluster-{of_brokers}[data-drawn] .chart-legend tbody tr");
+    browser.see_within(&drawn, Duration::from_secs(30)).await;
     browser.picture("cluster").await;
     let hosts = stage.get("/environments/dev/hosts").await;
     let id = hosts["items"][0]["id"].as_str().unwrap();
@@ -142,7 +147,7 @@ async fn adds_up(stage: &Stage) {
         let at = t.iter().position(|at| at.as_i64() == Some(tick));
         at.is_some_and(|at| values(chart, "in").get(at).is_some_and(Option::is_some))
     };
-    let chart = until("the chart has the tick of the figures", Duration::from_secs(20), stage, CHART, has).await;
+    let chart = until("the chart has the tick of the figures", Duration::from_secs(20), stage, &chart_of(stage), has).await;
     let step = chart["step_ms"].as_f64().unwrap() / 1000.0;
     let t = chart["t"].as_array().unwrap();
     let until_tick = t.iter().zip(values(&chart, "in")).filter(|(at, _)| at.as_i64().unwrap() <= tick);
@@ -162,7 +167,7 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage) {
     // The portal was started anew a moment ago: it has to have heard of the collector to miss it.
     let heard = |said: &Value| said["silent"] == false;
     until("the portal hears of the collector", Duration::from_secs(40), stage, "/environments/dev/figures", heard).await;
-    let chart = until("a chart", Duration::from_secs(30), stage, CHART, |chart| !values(chart, "in").is_empty()).await;
+    let chart = until("a chart", Duration::from_secs(30), stage, &chart_of(stage), |chart| !values(chart, "in").is_empty()).await;
     let from = chart["t"].as_array().unwrap().last().unwrap().as_i64().unwrap();
     browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
     let begun = Instant::now();
@@ -180,7 +185,7 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage) {
             t.iter().zip(values).filter(|(at, _)| at.as_i64().unwrap() > from).map(|(_, value)| value).collect();
         after.iter().any(Option::is_none) && after.last().is_some_and(Option::is_some)
     };
-    let chart = until("the chart goes on after the gap", Duration::from_secs(90), stage, CHART, back).await;
+    let chart = until("the chart goes on after the gap", Duration::from_secs(90), stage, &chart_of(stage), back).await;
     let gaps = chart["gaps"].as_array().unwrap();
     let gap = gaps.iter().find(|gap| gap["to_ms"].as_i64().unwrap() > from).unwrap_or_else(|| panic!("no gap\n{chart:#}"));
     assert_eq!(gap["why"], "the collector said nothing", "{chart:#}");
@@ -199,7 +204,7 @@ pub async fn add_up(stage: &Stage, sent: i64) {
     let all_seen = |said: &Value| figures_of(said, "topics", "topic", "orders")["end"].as_i64() == Some(sent);
     until("the collector has seen all messages", Duration::from_secs(30), stage, path, all_seen).await;
     let newest_is_empty = |chart: &Value| values(chart, "in").last().copied().flatten() == Some(0.0);
-    let chart = until("a tick without messages", Duration::from_secs(40), stage, CHART, newest_is_empty).await;
+    let chart = until("a tick without messages", Duration::from_secs(40), stage, &chart_of(stage), newest_is_empty).await;
     let step = chart["step_ms"].as_f64().unwrap() / 1000.0;
     let shown: f64 = values(&chart, "in").into_iter().flatten().map(|rate| rate * step).sum();
     let gaps: f64 = chart["gaps"]

@@ -12,15 +12,22 @@ pub struct Stage {
     port: u16,
     pub url: String,
     pub code: String,
+    /// The kind of its brokers, and the name of their service and cluster.
+    pub broker: &'static str,
     cookie: std::sync::Mutex<String>,
 }
 
 impl Stage {
     /// Runs `scripts/quickstart --empty` in a folder of its own and reads what it prints.
     pub fn set() -> Self {
+        Self::with_brokers("kafka")
+    }
+
+    /// The same for brokers of another kind.
+    pub fn with_brokers(broker: &'static str) -> Self {
         let folder = tempfile::Builder::new().prefix("zms-walk-").tempdir().unwrap();
-        let port = free_ports();
-        let mut stage = Self { folder, port, url: String::new(), code: String::new(), cookie: Default::default() };
+        let port = free_ports(&[1, 3]);
+        let mut stage = Self { folder, port, url: String::new(), code: String::new(), broker, cookie: Default::default() };
         let output = stage.quickstart(&["--empty"]);
         let value = |label: &str| {
             let line = output
@@ -72,6 +79,9 @@ impl Stage {
             }
             "influxdb" => vec![("http_port", free()), ("rpc_port", free())],
             "collector" => vec![("frames_port", free()), ("status_port", free())],
+            "rocketmq" => {
+                vec![("nameserver_port", free()), ("master_port", free_ports(&[-2, 1]).to_string()), ("heap", "256".into())]
+            }
             _ => vec![("client_port", free()), ("controller_port", free()), ("jolokia_port", free()), ("heap", "256".into())],
         }
     }
@@ -276,15 +286,17 @@ fn processes() -> Vec<u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-fn free_ports() -> u16 {
+/// A port that is free, and so are those at these distances.
+fn free_ports(distances: &[i32]) -> u16 {
     for _ in 0..100 {
         let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (1024..65_000).contains(&first) && free(first) && free(first + 1) && free(first + 3) {
+        let all = distances.iter().all(|distance| u16::try_from(i32::from(first) + distance).is_ok_and(free));
+        if (1024..65_000).contains(&first) && free(first) && all {
             return first;
         }
     }
-    panic!("no three free ports near each other")
+    panic!("no free ports near each other")
 }
 
 impl Drop for Stage {

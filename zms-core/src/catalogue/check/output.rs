@@ -13,8 +13,8 @@ pub(super) fn check(kind: &Kind, findings: &mut Findings) {
     for prepare in &kind.prepare {
         match prepare {
             PrepareKind::Copy { from, to } => {
-                let known = kind.files.iter().any(|file| file.name == *from && file.when.is_none());
-                findings.add_unless(known, "prepare, from", format_args!("there is no file \"{from}\" that every instance has"));
+                let known = kind.files.iter().any(|file| file.name == *from);
+                findings.add_unless(known, "prepare, from", format_args!("there is no file \"{from}\""));
                 let inside = to.to_string().starts_with("{data}/");
                 findings.add_unless(inside, "prepare, to", "a copy goes into the data folder: {data}/<name>");
             }

@@ -284,6 +284,10 @@ impl ClusterAdmin for FakeCluster {
             Ok(Ensured::Made)
         })
     }
+
+    async fn ensure_no_sends(&self, broker: &BrokerId) -> Result<Ensured, BrokerError> {
+        self.write(|state| Ok(if state.retired.insert(broker.clone()) { Ensured::Made } else { Ensured::There }))
+    }
 }
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ impl Scraper for FakeScraper {
                 view: self.cluster.view_of(state),
                 topics: topics.collect(),
                 groups: groups.collect(),
+                counters: Vec::new(),
                 silent: state.silent.iter().map(|id| (BrokerId::from(*id), "silent".to_owned())).collect(),
                 cost: state.cost(),
             })

@@ -29,6 +29,8 @@ pub(super) struct State {
     pub groups: BTreeMap<PhysicalName, GroupState>,
     /// Ids of members made so far.
     pub members: u64,
+    /// Brokers that clients are to send nothing to.
+    pub retired: BTreeSet<BrokerId>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +103,11 @@ impl FakeCluster {
     /// It is reached again.
     pub fn heal(&self) {
         self.change(|state| state.cut = false);
+    }
+
+    /// Brokers that clients are to send nothing to.
+    pub fn retired(&self) -> Vec<BrokerId> {
+        self.lock().retired.iter().cloned().collect()
     }
 
     /// From now on this broker answers no scraper, or does again. Clients and operators do not notice.

@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use zms_core::series::{KAFKA_GROUP, KAFKA_TOPIC, Measurement};
+use zms_core::series::{GROUP, Measurement, TOPIC};
 
 use super::*;
 use crate::influx::fake::parse;
 
 fn point(topic: &str) -> Point {
-    Point::new(&KAFKA_TOPIC, &["main", topic], 1_700_000_000_000)
+    Point::new(&TOPIC, &["main", topic], 1_700_000_000_000)
 }
 
 fn lines(points: &[Point]) -> Lines {
@@ -21,21 +21,18 @@ fn lines(points: &[Point]) -> Lines {
 #[test]
 fn a_point_is_a_line() {
     let table = [
-        (point("a").with("rate_in", Some(1.5)), "kafka_topic,cluster=main,topic=a rate_in=1.5 1700000000000\n"),
+        (point("a").with("rate_in", Some(1.5)), "topic,cluster=main,topic=a rate_in=1.5 1700000000000\n"),
         (
             point("a").with("rate_in", Some(2.0)).with_whole("end", Some(-7)),
-            "kafka_topic,cluster=main,topic=a rate_in=2,end=-7i 1700000000000\n",
+            "topic,cluster=main,topic=a rate_in=2,end=-7i 1700000000000\n",
         ),
-        (point("").with("rate_in", Some(0.0)), "kafka_topic,cluster=main rate_in=0 1700000000000\n"),
-        (point("a b,c=d").with("rate_in", Some(0.0)), "kafka_topic,cluster=main,topic=a\\ b\\,c\\=d rate_in=0 1700000000000\n"),
-        (point("a\nb\rc").with("rate_in", Some(0.0)), "kafka_topic,cluster=main,topic=a_b_c rate_in=0 1700000000000\n"),
-        (point("a\\b\\").with("rate_in", Some(0.0)), "kafka_topic,cluster=main,topic=a\\b_ rate_in=0 1700000000000\n"),
-        (point("\\\\").with("rate_in", Some(0.0)), "kafka_topic,cluster=main,topic=\\_ rate_in=0 1700000000000\n"),
-        (point("#主\"'").with("rate_in", Some(1e-7)), "kafka_topic,cluster=main,topic=#主\"' rate_in=0.0000001 1700000000000\n"),
-        (
-            point("a").with_whole("end", Some(u64::MAX)),
-            "kafka_topic,cluster=main,topic=a end=9223372036854775807i 1700000000000\n",
-        ),
+        (point("").with("rate_in", Some(0.0)), "topic,cluster=main rate_in=0 1700000000000\n"),
+        (point("a b,c=d").with("rate_in", Some(0.0)), "topic,cluster=main,topic=a\\ b\\,c\\=d rate_in=0 1700000000000\n"),
+        (point("a\nb\rc").with("rate_in", Some(0.0)), "topic,cluster=main,topic=a_b_c rate_in=0 1700000000000\n"),
+        (point("a\\b\\").with("rate_in", Some(0.0)), "topic,cluster=main,topic=a\\b_ rate_in=0 1700000000000\n"),
+        (point("\\\\").with("rate_in", Some(0.0)), "topic,cluster=main,topic=\\_ rate_in=0 1700000000000\n"),
+        (point("#主\"'").with("rate_in", Some(1e-7)), "topic,cluster=main,topic=#主\"' rate_in=0.0000001 1700000000000\n"),
+        (point("a").with_whole("end", Some(u64::MAX)), "topic,cluster=main,topic=a end=9223372036854775807i 1700000000000\n"),
     ];
     for (point, expected) in table {
         assert_eq!(lines(&[point]).as_str(), expected);
@@ -56,7 +53,7 @@ fn what_cannot_be_written_is_left_out() {
     }
     // The others of its fields are written.
     broken.fields.push(("end", Number::Whole(7)));
-    assert_eq!(lines(&[broken]).as_str(), "kafka_topic,cluster=main,topic=a end=7i 1700000000000\n");
+    assert_eq!(lines(&[broken]).as_str(), "topic,cluster=main,topic=a end=7i 1700000000000\n");
 }
 
 #[test]
@@ -89,7 +86,7 @@ fn number() -> impl Strategy<Value = Number> {
 }
 
 fn any_point() -> impl Strategy<Value = Point> {
-    let kinds = prop::sample::select(vec![&KAFKA_TOPIC, &KAFKA_GROUP]);
+    let kinds = prop::sample::select(vec![&TOPIC, &GROUP]);
     let time = -LATEST_MS..=LATEST_MS;
     (kinds, tag(), tag(), prop::collection::vec((0..6_usize, number()), 1..4), time).prop_map(
         |(kind, one, two, numbers, at_ms)| {

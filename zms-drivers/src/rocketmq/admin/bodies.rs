@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::broker::Counters;
 use crate::rocketmq::json;
 
 /// Grows with each change of topics or groups.
@@ -156,6 +157,29 @@ pub(in crate::rocketmq) struct Runtime {
     pub table: BTreeMap<String, String>,
 }
 
+impl Runtime {
+    /// Its counters. Brokers write -1 for a share that they do not know.
+    pub fn counters(&self) -> Counters {
+        fn read<T: std::str::FromStr>(runtime: &Runtime, key: &str) -> Option<T> {
+            runtime.table.get(key)?.trim().parse().ok()
+        }
+        let count = |key| read::<u64>(self, key);
+        let share = |key| read::<f64>(self, key).filter(|share| (0.0..=1.0).contains(share));
+        Counters {
+            stored: count("putMessageTimesTotal"),
+            given: count("msgGetTotalTodayNow"),
+            failed: count("putMessageFailedTimes"),
+            log_end: count("commitLogMaxOffset"),
+            log_disk: share("commitLogDiskRatio"),
+            index_disk: share("consumeQueueDiskRatio"),
+            index_behind: count("dispatchBehindBytes"),
+            log_held_ms: count("pageCacheLockTimeMills"),
+            sends_waiting: count("sendThreadPoolQueueSize"),
+            reads_waiting: count("pullThreadPoolQueueSize"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,6 +255,29 @@ mod tests {
         let versions =
             both::<Runtime>(golden!("28-runtime")).map(|runtime| runtime.table["brokerVersionDesc"].parse::<Version>());
         assert_eq!(versions, [Ok(Version(4, 9, 7)), Ok(Version(5, 5, 0))]);
+    }
+
+    #[test]
+    fn counters_of_both_versions_are_read_and_what_is_not_known_is_absent() {
+        for (runtime, log_end) in both::<Runtime>(golden!("28-runtime")).into_iter().zip([381, 627]) {
+            let zero = Some(0);
+            let expected = Counters {
+                stored: Some(3),
+                given: zero,
+                failed: zero,
+                log_end: Some(log_end),
+                log_disk: Some(0.74),
+                index_disk: Some(0.74),
+                index_behind: zero,
+                log_held_ms: zero,
+                sends_waiting: zero,
+                reads_waiting: zero,
+            };
+            assert_eq!(runtime.counters(), expected);
+        }
+        let odd = [("commitLogDiskRatio", "-1.0"), ("consumeQueueDiskRatio", "NaN"), ("putMessageTimesTotal", "null")];
+        let table = odd.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        assert_eq!(Runtime { table }.counters(), Counters::default());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod groups;
 mod look;
 mod offsets;
 pub(super) mod own;
+mod retire;
 mod settings;
 mod spread;
 mod topics;
@@ -25,8 +26,8 @@ use zms_core::names::PhysicalName;
 use super::names::NameServers;
 use super::remoting::{self, Options, Remoting, RemotingError, Request};
 use crate::broker::{
-    BrokerError, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupSummary, GroupWish, OffsetWish, Setting, Topic,
-    TopicWish,
+    BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupSummary, GroupWish, OffsetWish,
+    Setting, Topic, TopicWish,
 };
 use crate::open::Endpoint;
 pub(super) use groups::{add_committed, is_offline};
@@ -167,5 +168,9 @@ impl ClusterAdmin for RocketMqAdmin {
 
     async fn ensure_group_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError> {
         self.within(&format!("removal of group {name}"), self.remove_group(name)).await
+    }
+
+    async fn ensure_no_sends(&self, broker: &BrokerId) -> Result<Ensured, BrokerError> {
+        self.within(&format!("an end of sends to broker {broker}"), self.retire(broker)).await
     }
 }

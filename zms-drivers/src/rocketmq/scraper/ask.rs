@@ -11,6 +11,7 @@ use super::super::admin::{RocketMqAdmin, at_once, is_offline};
 use super::super::remoting::{RemotingError, Request, RequestCode, answers};
 use super::Pace;
 use super::known::KnownBroker;
+use crate::broker::Counters;
 
 /// A broker that was silent gets a moment to show that it is back.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -32,6 +33,8 @@ pub(super) struct Plan {
 pub(super) struct Told {
     /// Members of groups that were counted in this tick.
     pub members: BTreeMap<String, Members>,
+    /// What it counts itself.
+    pub counters: Counters,
     /// Requests for lists and members.
     pub rare_requests: u64,
     /// Round trips one after the other for everything else.
@@ -68,13 +71,14 @@ pub(super) async fn broker(
     };
     let (runtime, seen) = tokio::join!(runtime, moving);
     let seen = seen?;
-    let total = match runtime {
-        Ok(runtime) => runtime.table.get("putMessageTimesTotal").and_then(|total| total.parse().ok()),
+    told.counters = match runtime {
+        Ok(runtime) => runtime.counters(),
         // For a second after its start a broker has no counters.
-        Err(error) if error.answer() == Some(answers::SYSTEM_ERROR) => None,
+        Err(error) if error.answer() == Some(answers::SYSTEM_ERROR) => Counters::default(),
         Err(error) => return Err(error),
     };
-    let rest = known.rest(plan.now, total, seen);
+    let stored = told.counters.stored.and_then(|stored| i64::try_from(stored).ok());
+    let rest = known.rest(plan.now, stored, seen);
     told.round_trips += u32::from(!rest.is_empty());
     ends(admin, address, known, rest, limit).await?;
     told.members = members(admin, address, known, plan, limit).await?;

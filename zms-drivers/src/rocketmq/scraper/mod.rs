@@ -190,10 +190,15 @@ impl RocketMqScraper {
             view: view(&self.known.info),
             topics: topics.collect(),
             groups: groups.collect(),
+            counters: told.iter().filter_map(|(name, told)| Some((master(name), told.as_ref().ok()?.counters))).collect(),
             silent: self.silent(told),
             cost: Cost::default(),
         }
     }
+}
+
+fn master(name: &Arc<str>) -> BrokerId {
+    BrokerId::named(Arc::clone(name), MASTER)
 }
 
 #[async_trait]

@@ -194,9 +194,8 @@ async fn one(chrome: Chrome, user: &User, app: &App, (name, tab): (&str, &'stati
         }
     });
     let steps = flow.map(|flow| Steps::of(&app.engine, flow, chrome.m, now_ms()));
-    let (shown, subject) =
-        ([Chart::ClusterRate, Chart::ClusterBytes, Chart::ClusterRequests], [("cluster", cluster.name.as_str())]);
-    let charts = ChartView::new(chrome.m, (&head.env, &chrome.path), &query.range, &shown, &subject);
+    let subject = [("cluster", cluster.name.as_str())];
+    let charts = ChartView::new(chrome.m, (&head.env, &chrome.path), &query.range, Chart::of_cluster(cluster.broker), &subject);
     web::page(OnePage { chrome, head, live, steps, charts, taken })
 }
 

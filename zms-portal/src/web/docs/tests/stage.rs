@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 use zms_core::collect::Snapshot;
 use zms_core::host::{Ask, Level};
-use zms_core::series::{KAFKA_TOPIC, Point, Retention};
+use zms_core::series::{Point, Retention, TOPIC};
 use zms_drivers::broker::fake::FakeCluster;
 use zms_drivers::influx::Lines;
 use zms_drivers::influx::fake::FakeInflux;
@@ -54,7 +54,7 @@ impl Outside {
             let influx = FakeInflux::new();
             let (now, mut lines) = (now_ms(), Lines::new());
             for n in 0..10 {
-                lines.push(&Point::new(&KAFKA_TOPIC, &["kafka", "orders"], now - n * 10_000).with("rate_in", Some(5.0)));
+                lines.push(&Point::new(&TOPIC, &["kafka", "orders"], now - n * 10_000).with("rate_in", Some(5.0)));
             }
             influx.sink().write(Retention::Raw, &lines).await.unwrap();
             app.metrics.stores.with(&environment.id, influx.store()).await;
