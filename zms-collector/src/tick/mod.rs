@@ -140,6 +140,7 @@ fn topic_figures(cluster: &ClusterName, topic: &Topic, ends: &Ends, rate_in: Opt
     TopicFigures {
         cluster: cluster.clone(),
         topic: topic.name.clone(),
+        internal: topic.internal,
         partitions: count(topic.partitions.len()),
         replicas: count(topic.replicas()),
         under_replicated: count(topic.under_replicated()),

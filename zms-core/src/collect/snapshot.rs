@@ -107,6 +107,9 @@ pub struct TopicFigures {
     pub cluster: ClusterName,
     /// Its name there.
     pub topic: PhysicalName,
+    /// One of the brokers' own. Older collectors do not say it.
+    #[serde(default)]
+    pub internal: bool,
     /// Partitions.
     pub partitions: u32,
     /// Replicas of each.

@@ -1,6 +1,6 @@
 //! Which of a cluster's topics and groups are governed, and why others are not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zms_core::names::{GroupName, PhysicalName, RESERVED, TopicName};
 
@@ -65,10 +65,12 @@ pub struct Register {
     topics: BTreeMap<String, String>,
     /// Group → clusters of its topics.
     groups: BTreeMap<String, Vec<String>>,
+    /// Topics that are their brokers' own, of the cluster that is looked at.
+    internal: BTreeSet<PhysicalName>,
 }
 
-fn name_of(name: &PhysicalName, allowed: bool) -> Option<Governed> {
-    if is_internal(name) {
+fn name_of(name: &PhysicalName, internal: bool, allowed: bool) -> Option<Governed> {
+    if internal || is_internal(name) {
         return Some(Governed::Internal);
     }
     if RESERVED.contains(&name.as_str()) {
@@ -95,12 +97,26 @@ impl Register {
         Ok(register)
     }
 
+    /// The same for one cluster, of which these topics are the brokers' own, whatever their names.
+    pub fn with_internal<'a>(mut self, names: impl IntoIterator<Item = &'a PhysicalName>) -> Self {
+        self.internal.extend(names.into_iter().cloned());
+        self
+    }
+
+    /// The same for the cluster of a picture.
+    pub fn with(self, picture: &Picture) -> Self {
+        self.with_internal(picture.topics.iter().filter(|topic| topic.internal).map(|topic| &topic.name))
+    }
+
     /// Of a topic on this cluster.
     pub fn topic(&self, cluster: &Cluster, name: &PhysicalName) -> Governed {
         match self.topics.get(name.as_str()) {
             Some(home) if home == cluster.name.as_str() => Governed::Yes,
             Some(home) => Governed::Taken { cluster: home.clone() },
-            None => name_of(name, TopicName::new(name.as_str()).is_ok()).unwrap_or(Governed::Free),
+            None => {
+                let internal = self.internal.contains(name);
+                name_of(name, internal, TopicName::new(name.as_str()).is_ok()).unwrap_or(Governed::Free)
+            }
         }
     }
 
@@ -117,7 +133,7 @@ impl Register {
             Some(homes) => return Governed::Taken { cluster: homes.first().cloned().unwrap_or_default() },
             None => {}
         }
-        if let Some(reason) = name_of(name, GroupName::new(name.as_str()).is_ok()) {
+        if let Some(reason) = name_of(name, false, GroupName::new(name.as_str()).is_ok()) {
             return reason;
         }
         if on.is_empty() {

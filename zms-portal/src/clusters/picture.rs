@@ -36,6 +36,8 @@ pub struct PhysicalTopic {
     /// Its name there.
     #[schema(value_type = String)]
     pub name: PhysicalName,
+    /// One of the brokers' own.
+    pub internal: bool,
     /// Partitions.
     pub partitions: u32,
     /// Replicas of each.
@@ -68,6 +70,13 @@ pub struct PhysicalGroup {
     pub why: Option<String>,
 }
 
+impl PhysicalGroup {
+    /// Partitions without a commit: the lag is at least what it is.
+    pub fn unknown(&self) -> u32 {
+        self.on.iter().map(|on| on.unknown).sum()
+    }
+}
+
 /// A group on one topic.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct GroupOn {
@@ -80,7 +89,7 @@ pub struct GroupOn {
     pub unknown: u32,
 }
 
-/// One of the broker's own.
+/// One of the brokers' own, by its name alone. RocketMQ has many more, which only its driver knows.
 pub fn is_internal(name: &PhysicalName) -> bool {
     name.as_str().starts_with("__") || name.as_str().starts_with('%')
 }
@@ -102,6 +111,7 @@ impl Picture {
         };
         let topics = snapshot.topics.iter().filter(|topic| topic.cluster == cluster.name).map(|topic| PhysicalTopic {
             name: topic.topic.clone(),
+            internal: topic.internal,
             partitions: topic.partitions,
             replicas: topic.replicas,
             under_replicated: topic.under_replicated,
@@ -129,6 +139,7 @@ impl Picture {
             let kept = ends.values().map(|range| range.as_ref().map(|range| range.end - range.start)).sum::<Option<i64>>();
             PhysicalTopic {
                 name: topic.name.clone(),
+                internal: topic.internal,
                 partitions: count(topic.partitions.len()),
                 replicas: count(topic.replicas()),
                 under_replicated: count(topic.under_replicated()),
@@ -293,6 +304,9 @@ mod tests {
             "fence": 1, "at_ms": 1,
             "clusters": [{ "cluster": "main", "kind": "kafka", "reach": "whole", "attempt": { "took_ms": 1, "requests": 1, "bytes": 1 },
                 "quiet": [{ "group": "asleep", "state": "empty" }] }],
+            "topics": [
+                { "cluster": "main", "topic": "a.b", "partitions": 1, "replicas": 1, "under_replicated": 0, "offline": 0 },
+                { "cluster": "main", "topic": "wheel", "internal": true, "partitions": 1, "replicas": 1, "under_replicated": 0, "offline": 0 }],
             "groups": [
                 { "cluster": "main", "group": "billing", "topic": "a.b", "state": "stable", "lag": 3, "unknown": 0 },
                 { "cluster": "main", "group": "billing", "topic": "c", "state": "stable", "lag": 5, "unknown": 1 },
@@ -304,6 +318,8 @@ mod tests {
         let lags: Vec<(&str, Option<i64>)> = picture.groups.iter().map(|group| (group.name.as_str(), group.lag)).collect();
         assert_eq!(lags, [("asleep", None), ("billing", Some(8)), ("half", None)]);
         assert_eq!(picture.groups[1].on[0].topic.as_str(), "c", "the worst first");
+        let topics: Vec<(&str, bool)> = picture.topics.iter().map(|topic| (topic.name.as_str(), topic.internal)).collect();
+        assert_eq!(topics, [("a.b", false), ("wheel", true)], "older collectors do not say which is the brokers' own");
     }
 
     #[tokio::test]

@@ -19,6 +19,8 @@ pub struct Live {
     pub partitions: Vec<PartitionView>,
     /// Groups with commits on it, by name.
     pub groups: Vec<GroupLag>,
+    /// One of the brokers' own.
+    pub internal: bool,
 }
 
 /// A partition.
@@ -115,7 +117,7 @@ async fn ask(app: &App, cluster: &Cluster, name: &PhysicalName) -> Result<Live, 
     let groups = on_it.iter().zip(described).map(|((group, committed), described)| {
         lag_of(group, described.summary.state, described.members.len(), committed, name, &ends)
     });
-    Ok(Live { partitions, groups: groups.collect() })
+    Ok(Live { partitions, groups: groups.collect(), internal: found.internal })
 }
 
 /// The lag of one group on one topic; what is not known stays so.

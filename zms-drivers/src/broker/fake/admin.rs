@@ -57,7 +57,9 @@ pub(super) fn view(name: &PhysicalName, topic: &TopicState) -> Topic {
         let PartitionState { leader, replicas, isr, .. } = partition;
         Partition { id: id.into(), leader: leader.map(BrokerId::from), replicas: ids(replicas), isr: ids(isr) }
     });
-    Topic { name: name.clone(), internal: name.as_str().starts_with("__"), partitions: partitions.collect() }
+    // As Kafka and RocketMQ call theirs.
+    let internal = ["__", "rmq_sys_"].iter().any(|begin| name.as_str().starts_with(begin));
+    Topic { name: name.clone(), internal, partitions: partitions.collect() }
 }
 
 /// Ends of partitions whose leader speaks.

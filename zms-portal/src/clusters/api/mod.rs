@@ -129,7 +129,7 @@ async fn seen(app: &App, env: &str, name: &str) -> Result<(Cluster, Look, std::s
     let cluster = super::find(&app.db, &environment.id, name).await?;
     let look = look(app, &cluster, now_ms()).await;
     let picture = look.seen.clone().map_err(|why| Error::Unavailable(Text::new(move |_| why.clone())))?;
-    let register = Register::load(app, &environment.id).await?;
+    let register = Register::load(app, &environment.id).await?.with(&picture);
     Ok((cluster, look, picture, register))
 }
 

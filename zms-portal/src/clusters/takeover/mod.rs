@@ -64,7 +64,7 @@ pub struct Item {
 pub struct Preview {
     /// Applications find the cluster; without that nothing is taken over.
     pub published: bool,
-    /// Topics that fit, by name; those that are governed already are left out.
+    /// Topics that fit: those that can be taken over, then the others, each by name; those that are governed already are left out.
     pub topics: Vec<Item>,
     /// Groups that fit.
     pub groups: Vec<Item>,
@@ -88,7 +88,7 @@ impl Preview {
 pub async fn preview(app: &App, cluster: &Cluster, choice: &Choice, now_ms: i64) -> Result<Preview> {
     let look = look(app, cluster, now_ms).await;
     let picture = look.seen.map_err(|why| Error::Unavailable(Text::new(move |_| why.clone())))?;
-    let register = Register::load(app, &cluster.environment_id).await?;
+    let register = Register::load(app, &cluster.environment_id).await?.with(&picture);
     let fits = |name: &PhysicalName, named: &[String]| {
         (!choice.pattern.is_empty() && glob(&choice.pattern, name.as_str())) || named.iter().any(|other| other == name.as_str())
     };
@@ -106,6 +106,7 @@ pub async fn preview(app: &App, cluster: &Cluster, choice: &Choice, now_ms: i64)
     }
     for items in [&mut preview.topics, &mut preview.groups] {
         items.retain(|item| item.governed != Governed::Yes);
+        items.sort_by_key(|item| item.governed != Governed::Free);
     }
     Ok(preview)
 }
@@ -131,8 +132,11 @@ pub async fn take_over(
     }
     let owner = choice.owner.trim().to_owned();
     let wrong_owner = owner.is_empty() || owner.chars().count() > LONGEST_OWNER || owner.chars().any(char::is_control);
-    if wrong_owner || !store::is_user(&app.db, &owner).await? {
+    if wrong_owner {
         return Err(Error::invalid("owner", |m| m.clusters_bad_owner().to_owned()));
+    }
+    if !store::is_user(&app.db, &owner).await? {
+        return Err(Error::invalid("owner", move |m| m.clusters_no_such_owner(&owner)));
     }
     let preview = preview(app, &cluster, choice, now_ms).await?;
     let (topics, groups) = (Preview::free(&preview.topics), Preview::free(&preview.groups));

@@ -24,7 +24,7 @@ async fn stage() -> Stage {
     let config = [("retention.ms".to_owned(), "3600000".to_owned())].into();
     let orders = TopicWish { name: name("orders"), partitions: 4, replicas: 2, config };
     stage.brokers.ensure_topic(&orders).await.unwrap();
-    for topic in ["payments", "orders.v1", "__consumer_offsets", "checkstatus_topic"] {
+    for topic in ["payments", "orders.v1", "__consumer_offsets", "rmq_sys_wheel_timer", "checkstatus_topic"] {
         stage.brokers.make_topic(&name(topic), 1);
     }
     for (group, on) in
@@ -70,6 +70,7 @@ async fn what_is_there_becomes_governed_as_it_is_and_what_cannot_says_why() {
         ("orders", Governed::Free),
         ("orders.v1", Governed::NotAllowed),
         ("__consumer_offsets", Governed::Internal),
+        ("rmq_sys_wheel_timer", Governed::Internal),
         ("checkstatus_topic", Governed::Reserved),
         ("billing", Governed::Free),
         ("audit", Governed::Free),
@@ -119,7 +120,7 @@ async fn a_form_with_a_wrong_owner_comes_back_with_the_same_ticks() {
     {
         assert_eq!(ticked(field, name), expected, "{field} {name}");
     }
-    page.shows(&["value=\"nobody\"", "The name of a user"]);
+    page.shows(&["value=\"nobody\"", "There is no user nobody"]);
 }
 
 #[tokio::test]

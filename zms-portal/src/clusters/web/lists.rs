@@ -65,13 +65,15 @@ pub(super) async fn topics(
 ) -> Result<Response> {
     let head = Head::load(&app, &chrome, &user, &name, "topics").await?;
     let look = look(&app, &head.cluster, now_ms()).await;
-    let register = Register::load(&app, &head.cluster.environment_id).await?;
+    let picture = picture(&look);
+    let register = Register::load(&app, &head.cluster.environment_id).await?.with(&picture);
     let row = |topic: &PhysicalTopic| TopicRow { governed: register.topic(&head.cluster, &topic.name), topic: topic.clone() };
-    let rows: Vec<TopicRow> = picture(&look).topics.iter().map(row).collect();
+    let rows: Vec<TopicRow> = picture.topics.iter().map(row).collect();
     let list = List::new(&query, &TOPICS_BY);
     let searched = |row: &TopicRow| row.topic.name.to_string();
     let rows = list.apply(rows, searched, |key, a, b| {
-        let by_name = || a.topic.name.cmp(&b.topic.name);
+        // The brokers' own would hide the others.
+        let by_name = || (a.topic.internal, &a.topic.name).cmp(&(b.topic.internal, &b.topic.name));
         match key {
             "partitions" => a.topic.partitions.cmp(&b.topic.partitions).then_with(by_name),
             "under" => a.topic.under_replicated.cmp(&b.topic.under_replicated).then_with(by_name),
@@ -127,8 +129,8 @@ pub(super) async fn groups(
 ) -> Result<Response> {
     let head = Head::load(&app, &chrome, &user, &name, "groups").await?;
     let look = look(&app, &head.cluster, now_ms()).await;
-    let register = Register::load(&app, &head.cluster.environment_id).await?;
     let picture = picture(&look);
+    let register = Register::load(&app, &head.cluster.environment_id).await?.with(&picture);
     let (_, governed) = register.of(&head.cluster, &picture);
     let row = |(group, (_, governed)): (&PhysicalGroup, (_, Governed))| GroupRow { group: group.clone(), governed };
     let rows: Vec<GroupRow> = picture.groups.iter().zip(governed).map(row).collect();

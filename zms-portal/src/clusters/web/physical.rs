@@ -50,7 +50,9 @@ pub(super) async fn topic(
     if let Ok(live) = &mut live {
         live.groups.sort_by_key(|group| std::cmp::Reverse(group.lag.unwrap_or(i64::MIN)));
     }
-    let governed = Register::load(&app, &head.cluster.environment_id).await?.topic(&head.cluster, &topic);
+    let internal = live.as_ref().is_ok_and(|live| live.internal).then_some(&topic);
+    let register = Register::load(&app, &head.cluster.environment_id).await?.with_internal(internal);
+    let governed = register.topic(&head.cluster, &topic);
     let subject = [("cluster", head.name()), ("topic", topic.as_str())];
     let shown = [Chart::TopicRate, Chart::TopicLag];
     let charts = ChartView::new(chrome.m, (&head.env, &chrome.path), &query.range, &shown, &subject);
