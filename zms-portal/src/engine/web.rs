@@ -30,23 +30,40 @@ pub fn pages() -> Router<App> {
 struct FlowPage {
     chrome: Chrome,
     title: String,
+    /// The page of what it is about, and its name; none if it has no page.
+    about: Option<(String, String)>,
     steps: Steps,
 }
 
+/// Where what a flow is about has its page.
+fn about(env: &str, subject: &str, m: &Messages) -> Option<(String, String)> {
+    let (kind, name) = subject.split_once('/')?;
+    let link = match kind {
+        "cluster" => Link::Cluster(env, name),
+        "service" => Link::Service(env, name, "status"),
+        "topic" => Link::Topic(env, name, "overview"),
+        "group" => Link::Group(env, name),
+        "metadata" => Link::Metadata(env),
+        _ => return None,
+    };
+    let name = if kind == "metadata" { m.metadata_title() } else { name };
+    Some((link.to_string(), name.to_owned()))
+}
+
 async fn flow(chrome: Chrome, user: User, State(app): State<App>, Path(id): Path<String>) -> Result<Response> {
-    let steps = load(&app, &user, &id, chrome.m).await?;
+    user.require(Role::Viewer)?;
+    let flow = app.engine.view(&id).await?;
+    let environment = chrome.environments.iter().find(|known| Some(&known.id) == flow.environment_id.as_ref()).cloned();
+    let about = environment.as_ref().and_then(|environment| about(&environment.name, &flow.subject, &chrome.m));
+    let steps = Steps::of(&app.engine, flow, chrome.m, now_ms());
     let title = chrome.m.engine_title(&steps.kind, &steps.subject);
-    page(FlowPage { chrome, title, steps })
+    page(FlowPage { chrome: Chrome { environment, ..chrome }, title, about, steps })
 }
 
 /// The part that refreshes itself.
 async fn steps(chrome: Chrome, user: User, State(app): State<App>, Path(id): Path<String>) -> Result<Response> {
-    page(load(&app, &user, &id, chrome.m).await?)
-}
-
-async fn load(app: &App, user: &User, id: &str, m: Messages) -> Result<Steps> {
     user.require(Role::Viewer)?;
-    Ok(Steps::of(&app.engine, app.engine.view(id).await?, m, now_ms()))
+    page(Steps::of(&app.engine, app.engine.view(&id).await?, chrome.m, now_ms()))
 }
 
 /// The steps of a flow for any page: a field `steps: Steps`, and `{{ steps|safe }}` in its template. It refreshes itself until the flow
@@ -186,7 +203,19 @@ fn event_row(event: &EventView, title: impl Fn(&str) -> String, m: Messages) -> 
         at: timestamp(event.at),
         who: if event.who.is_empty() { m.engine_portal().to_owned() } else { event.who.clone() },
         title: title(name),
-        detail: rest.filter(|rest| !rest.is_null()).map(Value::to_string).unwrap_or_default(),
+        detail: rest.filter(|rest| !rest.is_null()).map(detail).unwrap_or_default(),
+    }
+}
+
+/// What a command carried: `name: orders, rows: 3`.
+fn detail(carried: &Value) -> String {
+    match carried {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{name}: {}", detail(value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -241,6 +270,9 @@ mod tests {
         let m = Messages::ENGLISH;
         let row = row(&step, "Place files".to_owned(), m, 5_000);
         assert_eq!(row.more, ["attempt 3", "next attempt in 4.0 s"]);
+        let carried = serde_json::json!({ "added": { "part": "topics", "rows": 2 } });
+        let added = event_row(&EventView { at: 0, who: String::new(), what: carried }, str::to_owned, m);
+        assert_eq!((added.title.as_str(), added.detail.as_str()), ("added", "part: topics, rows: 2"));
         let event = EventView { at: 0, who: String::new(), what: serde_json::json!({ "FilesPlaced": "<b>" }) };
         let events = vec![event_row(&event, str::to_owned, m)];
         let steps = Steps {
