@@ -110,6 +110,15 @@ function legend(figure, data, write) {
   figure.querySelector("table").replaceWith(table);
 }
 
+/** What hinders all charts of a page alike is said once, in their place. */
+function together(section) {
+  const problems = new Set([...section.querySelectorAll("[data-chart]")].map((figure) => figure.dataset.problem ?? ""));
+  const [problem] = problems;
+  const all = problems.size === 1 && problem !== "";
+  section.classList.toggle("charts-away", all);
+  section.querySelector(".charts-note").textContent = all ? problem : "";
+}
+
 function keep(figure) {
   const canvas = figure.querySelector(".chart-canvas");
   const note = figure.querySelector(".chart-note");
@@ -129,13 +138,16 @@ function keep(figure) {
         draw(figure, chart, data);
         note.textContent = data.note ?? lastGap(data);
         note.classList.remove("chart-bad");
+        delete figure.dataset.problem;
       } catch (error) {
         // What was drawn stays, and is marked as old.
         note.textContent = error instanceof Error && error.name === "Error" && error.message ? error.message : figure.dataset.away;
         note.classList.add("chart-bad");
         figure.classList.toggle("chart-empty", !last);
+        if (!last) figure.dataset.problem = note.textContent;
       }
     }
+    together(figure.closest(".charts"));
     timer = setTimeout(look, EVERY);
   };
   new ResizeObserver(() => chart.resize()).observe(canvas);
