@@ -196,6 +196,7 @@ async fn make_topics(app: &App, environment: &str, count: u32) -> anyhow::Result
         let figure = TopicFigures {
             cluster: ClusterName::new(CLUSTER)?,
             topic: name.clone().into(),
+            internal: false,
             partitions,
             replicas: 3,
             under_replicated: 0,
