@@ -64,7 +64,7 @@ pub struct Item {
 pub struct Preview {
     /// Applications find the cluster; without that nothing is taken over.
     pub published: bool,
-    /// Topics that fit: those that can be taken over, then the others, each by name; those that are governed already are left out.
+    /// Topics that fit: those that can be taken over first, the brokers' own last, each by name; those that are governed already are left out.
     pub topics: Vec<Item>,
     /// Groups that fit.
     pub groups: Vec<Item>,
@@ -106,7 +106,7 @@ pub async fn preview(app: &App, cluster: &Cluster, choice: &Choice, now_ms: i64)
     }
     for items in [&mut preview.topics, &mut preview.groups] {
         items.retain(|item| item.governed != Governed::Yes);
-        items.sort_by_key(|item| item.governed != Governed::Free);
+        items.sort_by_key(|item| (item.governed != Governed::Free, item.governed == Governed::Internal));
     }
     Ok(preview)
 }
