@@ -25,6 +25,22 @@ impl Text {
     }
 }
 
+/// Two that say the same.
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.say(Messages::ENGLISH) == other.say(Messages::ENGLISH)
+    }
+}
+
+impl Eq for Text {}
+
+/// Programs read English.
+impl serde::Serialize for Text {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.say(Messages::ENGLISH))
+    }
+}
+
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.say(Messages::ENGLISH))

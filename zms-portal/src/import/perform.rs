@@ -91,7 +91,6 @@ impl Performer {
         let layouts = clusters.iter().map(async |cluster| (cluster.id.clone(), self.layout(cluster).await));
         let layouts: BTreeMap<_, _> = join_all(layouts).await.into_iter().collect();
         let home = |name: &str| clusters.iter().find(|cluster| cluster.name.as_str() == name);
-        let about = Messages::ENGLISH.import_about();
         let new = plan.topics.into_iter().filter(|found| !found.known).filter_map(|found| {
             let cluster = home(found.cluster.as_str())?;
             let layout = layouts.get(&cluster.id).and_then(|layout| layout.get(found.name.as_str()));
@@ -105,7 +104,7 @@ impl Performer {
                 replicas,
                 config: BTreeMap::new(),
                 owner: task.by.clone(),
-                about: about.to_owned(),
+                about: String::new(),
                 state: State::Active,
                 order: found.order,
                 created_at: now_ms(),
@@ -175,7 +174,6 @@ impl Performer {
     async fn groups(&self, environment: &Environment, plan: Plan, task: &Task) -> Result<u64, Hindrance> {
         let topics = topics::list(&self.0.db, &environment.id).await?;
         let ids: BTreeMap<&str, &str> = topics.iter().map(|topic| (topic.name.as_str(), topic.id.as_str())).collect();
-        let about = Messages::ENGLISH.import_about();
         let new = plan.groups.into_iter().filter(|found| !found.known).filter_map(|found| {
             let topic = ids.get(found.topic.as_str())?;
             Some(Group {
@@ -185,7 +183,7 @@ impl Performer {
                 from: found.from,
                 broadcast: found.broadcast,
                 owner: task.by.clone(),
-                about: about.to_owned(),
+                about: String::new(),
                 state: State::Active,
                 topics: vec![(*topic).to_owned()],
                 order: found.order,

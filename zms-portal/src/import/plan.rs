@@ -157,7 +157,8 @@ pub enum Reason {
     /// It is none that can be adopted, for example outside the environment's networks.
     Unfit {
         /// Why.
-        why: String,
+        #[schema(value_type = String)]
+        why: Text,
     },
     /// The portal knows a topic of this name in another cluster.
     Elsewhere {
@@ -179,7 +180,7 @@ impl Reason {
             Self::UnknownTopic { topic } => m.import_left_topic(topic),
             Self::Reserved => m.import_left_reserved().to_owned(),
             Self::Name => m.import_left_name().to_owned(),
-            Self::Unfit { why } => why.clone(),
+            Self::Unfit { why } => why.say(*m),
             Self::Elsewhere { cluster } => m.import_left_elsewhere(cluster),
         }
     }
@@ -197,7 +198,7 @@ pub(super) struct Known {
     /// Names of groups.
     pub groups: BTreeSet<String>,
     /// Clusters that cannot be adopted → why.
-    pub unfit: BTreeMap<String, String>,
+    pub unfit: BTreeMap<String, Text>,
 }
 
 impl FoundCluster {
@@ -266,7 +267,7 @@ pub(super) async fn of(app: &App, environment: &Environment) -> Result<Plan> {
         .collect();
     for (new, why) in found.iter().zip(clusters::unfit(&app.db, &environment.id, &found).await?) {
         if let Some(why) = why {
-            known.unfit.insert(new.name.clone(), why.say(Messages::ENGLISH));
+            known.unfit.insert(new.name.clone(), why);
         }
     }
     Ok(sort(tree, &known))

@@ -65,6 +65,9 @@ async fn the_page_of_an_import_says_what_it_found_and_its_button_imports() {
         assert_eq!(status, StatusCode::OK, "{page}");
         assert!(words.iter().all(|words| page.contains(words)), "{page}");
     }
+    stage.meta.put("/zms/cluster/abroad", "bootAddr=8.8.8.8:9092\nbrokerType=kafka\n");
+    let (_, page) = olga.page("GET", "/e/dev/import", "zh", "").await;
+    assert!(page.contains("8.8.8.8:9092 不在本环境允许的代理网络内"), "{page}");
     let victor = Browser { stage: &stage, user: user("victor", Role::Viewer) };
     assert_eq!(victor.page("GET", "/e/dev/import", "en", "").await.0, StatusCode::FORBIDDEN);
     assert_eq!(victor.page("POST", "/e/dev/import", "en", "").await.0, StatusCode::FORBIDDEN);
@@ -110,7 +113,7 @@ async fn a_store_is_chosen_by_a_form_that_shows_itself_again_and_no_password() {
         assert!(page.contains("10.0.0.1:2281") && page.contains("super") && !page.contains("secret-word"), "{page}");
     }
     let (_, page) = olga.page("GET", "/e/dev", "en", "").await;
-    assert!(page.contains("10.0.0.1:2281"), "{page}");
+    assert!(page.contains("10.0.0.1:2281") && !page.contains("alert-danger"), "{page}");
     let (status, kept) = olga.api("GET", "/environments/dev/metadata-store", serde_json::Value::Null).await;
     assert_eq!((status, &kept["user"], kept.get("password")), (StatusCode::OK, &"super".into(), None));
     let victor = Browser { stage: &stage, user: user("victor", Role::Viewer) };
@@ -118,6 +121,11 @@ async fn a_store_is_chosen_by_a_form_that_shows_itself_again_and_no_password() {
     assert_eq!(victor.api("PUT", "/environments/dev/metadata-store", plain.clone()).await.0, StatusCode::FORBIDDEN);
     assert_eq!(victor.api("POST", "/environments/dev/metadata-store/try", plain.clone()).await.0, StatusCode::FORBIDDEN);
     assert_eq!(olga.api("PUT", "/environments/dev/metadata-store", plain).await.0, StatusCode::OK);
+    // Nobody can be kept out of one without TLS, whatever the mode.
+    for path in ["/e/dev", "/e/dev/metadata"] {
+        let (_, page) = olga.page("GET", path, "en", "").await;
+        assert!(page.contains("alert-danger") && page.contains("has no TLS") && !page.contains(">secured<"), "{page}");
+    }
     assert_eq!(olga.api("DELETE", "/environments/dev/metadata-store", serde_json::Value::Null).await.0, StatusCode::NO_CONTENT);
     assert_eq!(olga.api("GET", "/environments/dev/metadata-store", serde_json::Value::Null).await.0, StatusCode::NOT_FOUND);
 }
@@ -140,6 +148,15 @@ async fn rights_are_switched_by_a_button_and_by_programs() {
     assert!(status == StatusCode::ACCEPTED && begun["flow"].is_string(), "{begun}");
     until("rights are written", async || stage.meta.access("/zms/topic/zms_statistics") == Some(Access::Read)).await;
     assert_eq!(olga.page("POST", "/e/dev/metadata/rights", "en", "mode=open").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    // What is wrong with this form is not said in the one below.
+    let pem = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+    let form = format!("addresses=10.0.0.1:2281&authority={}&user=&password=", encode(&pem));
+    assert_eq!(olga.page("POST", "/e/dev/metadata", "en", &form).await.0, StatusCode::SEE_OTHER);
+    stage.app.metadata.with(&stage.environment.id, stage.meta.clone()).await;
+    stage.meta.put("/zms/topic/zms_statistics/10.0.0.9||DEFAULT_PRODUCER||1.0.0||2026-11-21T08:40:02.558647||32848", "");
+    let (status, page) = olga.page("POST", "/e/dev/metadata/rights", "en", "mode=secured").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(page.matches("1 Java clients are connected").count(), 1, "{page}");
 }
 
 #[tokio::test]
