@@ -14,7 +14,7 @@ use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::engine::{FlowSummary, view};
 use crate::error::{Error, Problem, Result};
-use crate::metadata::rights::{self, Mode};
+use crate::metadata::rights;
 use crate::metrics::Trend;
 use crate::services::{self, PURPOSES};
 use crate::web::chrome::Chrome;
@@ -206,8 +206,8 @@ struct OnePage {
     operator: bool,
     part: OnePart,
     choices: Vec<StoreChoice>,
-    /// Rights of metadata are open, for Java clients.
-    legacy: bool,
+    /// Whom the rights of its metadata do not keep out.
+    warning: Option<&'static str>,
     /// Where its brokers may be.
     networks: String,
 }
@@ -242,9 +242,10 @@ async fn one(chrome: Chrome, user: User, State(app): State<App>) -> Result<Respo
         }
     });
     let operator = user.may(Role::Operator);
-    let legacy = rights::mode(&app.db, &part.glance.environment.id).await? == Mode::Legacy;
+    let mode = rights::mode(&app.db, &part.glance.environment.id).await?;
+    let warning = rights::warning(mode, app.metadata.way(&part.glance.environment.id).await?.as_ref(), &chrome.m);
     let networks = super::networks(&app.db, &part.glance.environment.id).await?.to_string();
-    web::page(OnePage { chrome, operator, part, choices: choices.into(), legacy, networks })
+    web::page(OnePage { chrome, operator, part, choices: choices.into(), warning, networks })
 }
 
 async fn one_part(chrome: Chrome, user: User, State(app): State<App>) -> Result<Response> {

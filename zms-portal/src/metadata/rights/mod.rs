@@ -24,6 +24,8 @@ use crate::db::{Db, Tx};
 use crate::engine::NewFlow;
 use crate::environments::Environment;
 use crate::error::{Error, Result};
+use crate::metadata::Way;
+use crate::web::messages::Messages;
 use flow::{Switch, begin};
 
 /// See the module.
@@ -58,6 +60,15 @@ impl Mode {
         } else {
             Access::Read
         }
+    }
+}
+
+/// What should stand in red wherever the environment is looked at.
+pub fn warning(mode: Mode, way: Option<&Way>, m: &Messages) -> Option<&'static str> {
+    match (mode, way) {
+        (Mode::Legacy, Some(Way { secure: true, .. }) | None) => Some(m.metadata_legacy_warning()),
+        (_, Some(Way { secure: false, .. })) => Some(m.metadata_open_warning()),
+        (Mode::Secured, Some(_) | None) => None,
     }
 }
 
