@@ -56,7 +56,8 @@ async fn flow(chrome: Chrome, user: User, State(app): State<App>, Path(id): Path
     let environment = chrome.environments.iter().find(|known| Some(&known.id) == flow.environment_id.as_ref()).cloned();
     let about = environment.as_ref().and_then(|environment| about(&environment.name, &flow.subject, &chrome.m));
     let steps = Steps::of(&app.engine, flow, chrome.m, now_ms());
-    let title = chrome.m.engine_title(&steps.kind, &steps.subject);
+    let name = about.as_ref().map_or(steps.subject.as_str(), |(_, name)| name);
+    let title = chrome.m.engine_title(&steps.kind, name);
     page(FlowPage { chrome: Chrome { environment, ..chrome }, title, about, steps })
 }
 
@@ -111,10 +112,13 @@ impl Steps {
         let title = |name: &str| kind.as_ref().map_or_else(|| name.to_owned(), |kind| kind.effect_title(m, name));
         let command = |name: &str| kind.as_ref().map_or_else(|| name.to_owned(), |kind| kind.command_title(m, name));
         let (done, all) = flow.progress();
+        // The environment's id tells people nothing.
+        let environment = flow.environment_id.clone().unwrap_or_default();
+        let target = |step: &StepView| step.target.strip_suffix(&environment).unwrap_or(&step.target).trim_end().to_owned();
         Self {
             m,
             link: Link::FlowSteps(&flow.id).to_string(),
-            rows: flow.steps.iter().map(|step| row(step, title(&step.name), m, now_ms)).collect(),
+            rows: flow.steps.iter().map(|step| row(step, title(&step.name), target(step), m, now_ms)).collect(),
             // The newest is what people look for.
             events: flow.events.iter().rev().map(|event| event_row(event, command, m)).collect(),
             kind: engine.title(&flow.kind, m),
@@ -176,7 +180,7 @@ impl StepRow {
     }
 }
 
-fn row(step: &StepView, title: String, m: Messages, now_ms: i64) -> StepRow {
+fn row(step: &StepView, title: String, target: String, m: Messages, now_ms: i64) -> StepRow {
     let mut more = Vec::new();
     if step.attempts > 1 {
         more.push(m.engine_attempt(step.attempts));
@@ -188,7 +192,7 @@ fn row(step: &StepView, title: String, m: Messages, now_ms: i64) -> StepRow {
     let took = step.started_at.map(|started| step.done_at.unwrap_or(now_ms).saturating_sub(started));
     StepRow {
         title,
-        target: step.target.clone(),
+        target,
         state: step.state,
         more,
         note: step.note.clone(),
@@ -268,7 +272,7 @@ mod tests {
             next_at: Some(9_000),
         };
         let m = Messages::ENGLISH;
-        let row = row(&step, "Place files".to_owned(), m, 5_000);
+        let row = row(&step, "Place files".to_owned(), step.target.clone(), m, 5_000);
         assert_eq!(row.more, ["attempt 3", "next attempt in 4.0 s"]);
         let carried = serde_json::json!({ "added": { "part": "topics", "rows": 2 } });
         let added = event_row(&EventView { at: 0, who: String::new(), what: carried }, str::to_owned, m);
