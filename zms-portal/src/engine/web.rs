@@ -56,8 +56,12 @@ async fn flow(chrome: Chrome, user: User, State(app): State<App>, Path(id): Path
     let environment = chrome.environments.iter().find(|known| Some(&known.id) == flow.environment_id.as_ref()).cloned();
     let about = environment.as_ref().and_then(|environment| about(&environment.name, &flow.subject, &chrome.m));
     let steps = Steps::of(&app.engine, flow, chrome.m, now_ms());
-    let name = about.as_ref().map_or(steps.subject.as_str(), |(_, name)| name);
-    let title = chrome.m.engine_title(&steps.kind, name);
+    let title = match &about {
+        // There is one of it in an environment.
+        Some(_) if steps.subject.starts_with("metadata/") => steps.kind.clone(),
+        Some((_, name)) => chrome.m.engine_title(&steps.kind, name),
+        None => chrome.m.engine_title(&steps.kind, &steps.subject),
+    };
     page(FlowPage { chrome: Chrome { environment, ..chrome }, title, about, steps })
 }
 
