@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
 #[path = "walk/browser.rs"]
+#[allow(dead_code, reason = "both walks share it")]
 mod browser;
 #[path = "walk/figures.rs"]
 mod figures;

@@ -87,7 +87,7 @@ async fn preview(browser: &Browser, stage: &Stage, tree: &Tree) {
     }
     let abroad = browser.row("/zms/cluster/mq-abroad").await.unwrap();
     assert!(abroad[1].contains("203.0.113.7:9092 is outside the networks"), "{abroad:?}");
-    pictures::both(browser, "import", "由第一代 ZMS 创建").await;
+    pictures::both(browser, "import", "203.0.113.7:9092 不在本环境允许的代理网络内").await;
     assert_eq!(tree.last_transaction(), transaction, "a look writes nothing at all");
     assert_eq!(tree.contents().await, before, "not a byte, no version, no transaction");
 }

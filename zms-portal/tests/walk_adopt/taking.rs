@@ -27,6 +27,9 @@ pub async fn a_store_and_found_by_applications(browser: &Browser, stage: &Stage,
     browser.see_text("not there: a tree will be made with the first cluster", browser::PATIENCE).await;
     browser.press("form[action$='/metadata'] button.btn-primary").await;
     browser.see_text("not by ZMS", browser::PATIENCE).await;
+    browser.see_text("This ZooKeeper has no TLS", browser::PATIENCE).await;
+    assert_eq!(browser.count("button[name=mode]").await, 0, "there are no rights to be switched");
+    pictures::both(browser, "metadata-open", "对所有人开放").await;
     for cluster in ["old-kafka", "old-rocketmq"] {
         browser.open(&format!("{}/e/shop/clusters/{cluster}", stage.url)).await;
         browser.press_surely("form[action$='/act/publish'] button").await;
