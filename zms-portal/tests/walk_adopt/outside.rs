@@ -76,6 +76,17 @@ impl Broker {
             self.producer.send(Outgoing { key, ..Outgoing::new(name(topic), "something that was bought") })
         };
         futures::future::try_join_all((0..messages).map(send)).await.unwrap();
+        // RocketMQ counts what it took into its queues a moment later.
+        let end = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let ends = self.admin.ends(&name(topic)).await.unwrap();
+            let there: i64 = ends.values().flatten().map(|range| range.end).sum();
+            if usize::try_from(there) == Ok(messages) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < end, "{topic} has {there} messages, not {messages}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// A group that stands in the middle of every partition of a topic; how far it is behind.
