@@ -144,6 +144,16 @@ impl Browser {
         self.press("dialog.sheet .btn-danger").await;
     }
 
+    /// Waits for the page of a flow, which other pages may show too, and for its good end.
+    pub async fn flow_is_done(&self, patience: Duration) {
+        let end = tokio::time::Instant::now() + patience;
+        while !self.page.current_url().await.is_ok_and(|url| url.path().starts_with("/flows/")) {
+            assert!(tokio::time::Instant::now() < end, "after {patience:?} no flow is shown\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.see_within(".flow .chip-done", patience).await;
+    }
+
     /// The cells of the row of a table that begins with `name`, if it is there now.
     pub async fn row(&self, name: &str) -> Option<Vec<String>> {
         let script = "for (const row of document.querySelectorAll('main table tbody tr')) {

@@ -96,7 +96,7 @@ async fn preview(browser: &Browser, stage: &Stage, tree: &Tree) {
 async fn import(browser: &Browser, tree: &Tree) {
     let before = tree.contents().await;
     browser.press("form[action='/e/old/import'] button.btn-primary").await;
-    browser.see_within(".flow .chip-done", FLOW).await;
+    browser.flow_is_done(FLOW).await;
     pictures::both(browser, "imported", "导入元数据").await;
     let end = Instant::now() + FLOW;
     let statistics = "/zms/consumergroup/zms_collector";
@@ -139,7 +139,7 @@ async fn rights(browser: &Browser, stage: &Stage, tree: &Tree) {
     browser.see(".chip-failed").await;
     assert_eq!(tree.anybody_reads_and_changes("order_created").await, (true, true), "as the first ZMS left it");
     browser.press("button[name=mode][value=legacy]").await;
-    browser.see_within(".flow .chip-done", FLOW).await;
+    browser.flow_is_done(FLOW).await;
     assert_eq!(tree.anybody_reads_and_changes("order_created").await, (true, false));
     browser.open(&format!("{}/e/old/metadata", stage.url)).await;
     browser.press("button[name=mode][value=secured]").await;
@@ -148,7 +148,7 @@ async fn rights(browser: &Browser, stage: &Stage, tree: &Tree) {
     pictures::whole(browser, "rights-refused").await;
     browser.fill("confirm", "old").await;
     browser.press("button[name=mode][value=secured]").await;
-    browser.see_within(".flow .chip-done", FLOW).await;
+    browser.flow_is_done(FLOW).await;
     pictures::both(browser, "rights-switched", "重写元数据权限").await;
     assert_eq!(tree.anybody_reads_and_changes("order_created").await, (false, false));
     browser.open(&format!("{}/e/old", stage.url)).await;

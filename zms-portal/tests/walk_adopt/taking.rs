@@ -33,7 +33,7 @@ pub async fn a_store_and_found_by_applications(browser: &Browser, stage: &Stage,
     for cluster in ["old-kafka", "old-rocketmq"] {
         browser.open(&format!("{}/e/shop/clusters/{cluster}", stage.url)).await;
         browser.press_surely("form[action$='/act/publish'] button").await;
-        browser.see_within(".flow .chip-done", FLOW).await;
+        browser.flow_is_done(FLOW).await;
         pictures::whole(browser, &format!("published-{cluster}")).await;
     }
 }
@@ -59,7 +59,7 @@ pub async fn by_pattern(browser: &Browser, stage: &Stage, shop: &Shop) {
     assert!(!stock.is_selected().await.unwrap(), "what was unticked is still so");
     browser.fill("owner", "admin").await;
     browser.press("main form[method=post] button.btn-primary").await;
-    browser.see_within(".flow .chip-done", FLOW).await;
+    browser.flow_is_done(FLOW).await;
     pictures::whole(browser, "taken-over").await;
 
     // Governed from now on: they have pages, and the others are still in the lists.
@@ -94,7 +94,7 @@ async fn the_other_cluster(browser: &Browser, stage: &Stage) {
     assert_eq!(browser.count("input[name=topic]:checked").await, 1, "{}", browser.text().await);
     pictures::both(browser, "take-over-rocketmq", "old-kafka").await;
     browser.press("main form[method=post] button.btn-primary").await;
-    browser.see_within(".flow .chip-done", FLOW).await;
+    browser.flow_is_done(FLOW).await;
     browser.open(&format!("{}/e/shop/groups", stage.url)).await;
     let row = browser.row("bank-settle").await.expect("it is governed");
     assert_eq!(row[1], "bank-invoices", "{row:?}");
