@@ -17,5 +17,5 @@ pub mod kafka;
 #[cfg(feature = "meta")]
 pub mod meta;
 pub mod open;
-#[cfg(feature = "rocketmq-wire")]
+#[cfg(feature = "rocketmq")]
 pub mod rocketmq;

@@ -48,6 +48,7 @@ async fn the_same_on_rocketmq() {
     let sender = stage.send("20", &[]);
     let done = 500 + figures::of_a_topic(&browser, &stage).await;
     figures::of_a_group_whose_consumer_is_stopped(&browser, &stage, done).await;
+    a_message_by_its_key(&browser, &stage).await;
     killed_one_at_a_time(&browser, &stage).await;
     let said = sender.end();
     figures::add_up(&stage, 500 + figures::number_after(&said, "sent ")).await;
@@ -244,6 +245,19 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
     }
     let lag = browser.see("main p strong").await.text().await.unwrap();
     assert_eq!(lag, "0", "everything that was sent was consumed and committed");
+}
+
+/// The example's keys are `customer 0` to `customer 99`.
+async fn a_message_by_its_key(browser: &Browser, stage: &Stage) {
+    browser.open(&format!("{}/e/dev/topics/orders/messages", stage.url)).await;
+    browser.fill("text", "customer 107").await;
+    browser.press("main form button.btn-primary").await;
+    browser.see_text("No such message", browser::PATIENCE).await;
+    browser.fill("text", "customer 42").await;
+    browser.press("main form button.btn-primary").await;
+    browser.see("section.message pre").await;
+    browser.see_text("source: example", browser::PATIENCE).await;
+    browser.picture("messages").await;
 }
 
 /// An application that is started anew while ZooKeeper is down sends by what it kept on its disk.

@@ -47,7 +47,7 @@ impl ZooKeeper {
                 "secureClientPort={port}\nsecureClientPortAddress=127.0.0.1\n\
                  serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nssl.keyStore.location={}\nssl.keyStore.type=PEM\n\
                  ssl.trustStore.location={}\nssl.trustStore.type=PEM\nssl.clientAuth=want\nssl.enabledProtocols=TLSv1.3,TLSv1.2\n\
-                 authProvider.x509=org.apache.zookeeper.server.auth.X509AuthenticationProvider\nclient.certReload=true\n",
+                 authProvider.x509=org.apache.zookeeper.server.auth.X509AuthenticationProvider\n",
                 server.display(),
                 authority.display()
             )

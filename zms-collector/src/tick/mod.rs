@@ -167,6 +167,8 @@ fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigure
         silent => Reach::Partly(silent.iter().map(|(id, why)| format!("broker {id}: {why}")).collect::<Vec<_>>().join("; ")),
     };
     let sum = |of: fn(&TopicFigures) -> u32| topics.iter().map(of).sum::<u32>();
+    // RocketMQ has a dozen topics of its own with a thousand queues before anybody makes one.
+    let own = || scrape.topics.iter().map(|(topic, _)| topic).filter(|topic| !topic.internal);
     let rates: Vec<f64> = topics.iter().filter_map(|topic| topic.rate_in).collect();
     ClusterFigures {
         cluster: cluster.clone(),
@@ -179,8 +181,8 @@ fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigure
         },
         brokers: Some(count(scrape.view.brokers.len())),
         controller: scrape.view.controller.as_ref().and_then(BrokerId::plain),
-        topics: Some(count(topics.len())),
-        partitions: Some(sum(|topic| topic.partitions)),
+        topics: Some(count(own().count())),
+        partitions: Some(count(own().map(|topic| topic.partitions.len()).sum())),
         under_replicated: Some(sum(|topic| topic.under_replicated)),
         offline: Some(sum(|topic| topic.offline)),
         groups: Some(count(scrape.groups.len())),

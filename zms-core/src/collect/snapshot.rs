@@ -68,9 +68,9 @@ pub struct ClusterFigures {
     pub brokers: Option<u32>,
     /// The controller's id.
     pub controller: Option<i32>,
-    /// Topics.
+    /// Topics; the brokers' own are not counted.
     pub topics: Option<u32>,
-    /// Partitions.
+    /// Their partitions.
     pub partitions: Option<u32>,
     /// Partitions with fewer in-sync replicas than replicas.
     pub under_replicated: Option<u32>,

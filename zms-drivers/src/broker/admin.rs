@@ -9,7 +9,7 @@ use zms_core::broker::{BrokerId, PartitionId};
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 
-use super::BrokerError;
+use super::{BrokerError, Incoming};
 
 /// A broker of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +207,30 @@ pub enum OffsetWish {
     At(BTreeMap<PartitionId, i64>),
 }
 
+/// By what a message is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lookup {
+    /// The id that its producer gave it, or that its broker answered with.
+    Id(String),
+    /// One of its keys.
+    Key(String),
+}
+
+/// A message that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundMessage {
+    /// As its producer named it, if it did.
+    pub id: Option<String>,
+    /// The message; without a value where that cannot be read.
+    pub message: Incoming,
+    /// Why its value cannot be read.
+    pub unreadable: Option<String>,
+}
+
+/// Most messages that are found.
+pub const MOST_FOUND: usize = 64;
+
 /// Clients of RocketMQ ask for routes each 30 s (`pollNameServerInterval`); with some time for the name servers to hear.
 pub const ROUTES_KNOWN: Duration = Duration::from_secs(35);
 
@@ -256,6 +280,12 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     async fn ensure_offsets(&self, group: &PhysicalName, topic: &PhysicalName, wish: &OffsetWish) -> Result<(), BrokerError>;
     /// The group is not there. [`BrokerError::Conflict`] if it has members.
     async fn ensure_group_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError>;
+
+    /// Messages of a topic, the newest first, [`MOST_FOUND`] at most; none if there is none. Of what is older than the broker's index nothing is found.
+    ///
+    /// # Errors
+    /// [`BrokerError::Refused`] where brokers keep no such index: Kafka's do not.
+    async fn find_messages(&self, topic: &PhysicalName, by: &Lookup) -> Result<Vec<FoundMessage>, BrokerError>;
 
     /// Clients are told to send to other brokers, before this one stops; until it is started again. They hear it when they ask for routes
     /// the next time, Java's within [`ROUTES_KNOWN`]; what comes until then is taken. Brokers of Kafka hand over what they lead when they

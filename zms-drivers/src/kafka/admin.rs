@@ -14,8 +14,8 @@ use zms_kafka_wire::messages::metadata_response::MetadataResponseBroker;
 use zms_kafka_wire::{Cluster, Mechanism as WireMechanism, Options, Sasl, WireError};
 
 use crate::broker::{
-    Broker, BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupSummary, GroupWish,
-    OffsetWish, Setting, Topic, TopicWish,
+    Broker, BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, FoundMessage, Group, GroupSummary,
+    GroupWish, Lookup, OffsetWish, Setting, Topic, TopicWish,
 };
 use crate::open::{Endpoint, Mechanism};
 pub(super) use groups::{by_partition, summary};
@@ -157,6 +157,11 @@ impl ClusterAdmin for KafkaAdmin {
 
     async fn ensure_group_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError> {
         self.within(&format!("removal of group {name}"), self.remove_group(name)).await
+    }
+
+    async fn find_messages(&self, topic: &PhysicalName, by: &Lookup) -> Result<Vec<FoundMessage>, BrokerError> {
+        let (what, of) = (format!("messages of topic {topic}"), if matches!(by, Lookup::Id(_)) { "ids" } else { "keys" });
+        Err(BrokerError::Refused { what, why: format!("Kafka keeps no index of {of}") })
     }
 
     async fn ensure_no_sends(&self, _: &BrokerId) -> Result<Ensured, BrokerError> {

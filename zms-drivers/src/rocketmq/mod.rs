@@ -6,37 +6,28 @@
 //! 4. [`RocketMqAdmin`]: what operators do; [`RocketMqScraper`]: what collectors ask.
 //! 5. [`RocketMqProducer`] and [`RocketMqConsumer`]: `message` is what they send and receive, `net` what they know of their cluster.
 //!
-//! Operators' half needs the feature `rocketmq-admin`, applications' half `rocketmq`; these modules are shared by both.
+//! Operators' half needs the feature `rocketmq-admin`.
 
 #[cfg(feature = "rocketmq-admin")]
 mod admin;
-#[cfg(feature = "rocketmq")]
 mod consumer;
-#[cfg(feature = "rocketmq")]
 mod heartbeat;
 pub mod json;
-#[cfg(feature = "rocketmq")]
 mod message;
 pub mod names;
-#[cfg(feature = "rocketmq")]
 mod net;
-#[cfg(feature = "rocketmq")]
 mod producer;
-#[cfg(feature = "rocketmq")]
 mod queue;
 pub mod remoting;
 pub mod route;
 #[cfg(feature = "rocketmq-admin")]
 mod scraper;
 pub mod version;
-#[cfg(feature = "rocketmq")]
 mod waits;
 
 #[cfg(feature = "rocketmq-admin")]
 pub use admin::RocketMqAdmin;
-#[cfg(feature = "rocketmq")]
 pub use consumer::{RocketMqConsumer, Waits};
-#[cfg(feature = "rocketmq")]
 pub use producer::RocketMqProducer;
 #[cfg(feature = "rocketmq-admin")]
 pub use scraper::{Pace, RocketMqScraper};

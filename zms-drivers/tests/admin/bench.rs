@@ -46,6 +46,11 @@ pub trait Bench: Sync {
         Knob { name: "retention.ms", default: "604800000", other: "60000" }
     }
 
+    /// Messages are found by key and id.
+    fn keeps_an_index(&self) -> bool {
+        true
+    }
+
     /// Whoever makes a topic says how many replicas it has.
     fn chooses_replicas(&self) -> bool {
         true
@@ -120,6 +125,10 @@ impl<'a> RealBench<'a> {
 }
 
 impl Bench for RealBench<'_> {
+    fn keeps_an_index(&self) -> bool {
+        false
+    }
+
     fn name(&self) -> &'static str {
         kafka_name(self.kafka, self.secure)
     }

@@ -8,10 +8,53 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer as _;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{
-    BrokerError, BrokerId, ClusterAdmin, Ensured, Group, GroupState, OffsetWish, PartitionId, Range, TopicWish,
+    BrokerError, BrokerId, ClusterAdmin, Ensured, FoundMessage, Group, GroupState, Lookup, OffsetWish, Outgoing, PartitionId,
+    Range, TopicWish,
 };
 
 use crate::bench::{Bench, RealBench, message, name};
+
+/// Until a broker has written its index.
+async fn until_found(bench: &dyn Bench, topic: &PhysicalName, by: &Lookup, count: usize) -> Vec<FoundMessage> {
+    let admin = bench.admin();
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    let mut found = Vec::new();
+    for _ in 0..200 {
+        looks.tick().await;
+        found = admin.find_messages(topic, by).await.unwrap();
+        if found.len() == count {
+            return found;
+        }
+    }
+    panic!("{}: {by:?}: not {count} messages, but {found:?}", bench.name());
+}
+
+async fn a_message_is_found_by_its_key_and_id_where_brokers_keep_an_index(bench: &dyn Bench) {
+    let topic = topic(bench, "found", 1).await;
+    let (by, none) = (Lookup::Key("order-7".to_owned()), Lookup::Key("order".to_owned()));
+    if !bench.keeps_an_index() {
+        let refused = bench.admin().find_messages(&topic, &by).await;
+        assert!(matches!(refused, Err(BrokerError::Refused { .. })), "{refused:?}");
+        return;
+    }
+    let producer = bench.producer();
+    for key in ["order-7", "order-8", "customer 7 of 9", "order-7", "customer 8 of 9"] {
+        producer.send(Outgoing { key: Some(key.into()), ..message(&topic) }).await.unwrap();
+    }
+    let found = until_found(bench, &topic, &by, 2).await;
+    assert!(
+        found.iter().all(|found| found.message.key.as_deref() == Some(b"order-7") && found.unreadable.is_none()),
+        "{found:?}"
+    );
+    assert!(found[0].message.timestamp_ms >= found[1].message.timestamp_ms, "the newest first: {found:?}");
+    let id = found[0].id.clone().expect("our producer gives ids");
+    let one = until_found(bench, &topic, &Lookup::Id(id), 1).await;
+    assert_eq!(one[0], found[0]);
+    assert_eq!(until_found(bench, &topic, &none, 0).await, []);
+    let with_blanks = until_found(bench, &topic, &Lookup::Key("customer 7 of 9".to_owned()), 1).await;
+    assert_eq!(with_blanks[0].message.key.as_deref(), Some(&b"customer 7 of 9"[..]));
+    assert_eq!(bench.admin().find_messages(&topic, &Lookup::Id("F".repeat(32))).await, Ok(Vec::new()));
+}
 
 type Case = for<'a> fn(&'a dyn Bench) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
@@ -24,6 +67,7 @@ cases! { ALL:
     a_topic_goes_once,
     what_is_not_there_is_missing,
     ends_move_with_messages,
+    a_message_is_found_by_its_key_and_id_where_brokers_keep_an_index,
     a_group_stands_where_it_was_put,
     offsets_on_a_partition_that_is_not_there_are_refused,
     a_group_with_members_is_described_and_left_alone,

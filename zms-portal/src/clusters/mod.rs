@@ -81,6 +81,16 @@ impl Cluster {
         matches!(self.broker, BrokerKind::Kafka)
     }
 
+    /// Does one of its brokers lead the others?
+    pub const fn has_controller(&self) -> bool {
+        matches!(self.broker, BrokerKind::Kafka)
+    }
+
+    /// Can messages be found by key and id? Kafka's brokers keep no index of them.
+    pub const fn keeps_an_index(&self) -> bool {
+        matches!(self.broker, BrokerKind::RocketMq)
+    }
+
     /// What of a topic's wanted settings its brokers take.
     pub fn settings_of(&self, wanted: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let takes = |key: &String| self.chooses_retention() || key != RETENTION;

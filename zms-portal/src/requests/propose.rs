@@ -90,8 +90,8 @@ async fn look(app: &App, cluster: Cluster) -> Candidate {
         Ok(Ok((view, topics))) => Candidate {
             cluster,
             brokers: Ok(view.brokers.len()),
-            topics: Some(topics.len()),
-            partitions: Some(topics.iter().map(|topic| topic.partitions.len()).sum()),
+            topics: Some(topics.iter().filter(|topic| !topic.internal).count()),
+            partitions: Some(topics.iter().filter(|topic| !topic.internal).map(|topic| topic.partitions.len()).sum()),
         },
         Ok(Err(error)) => Candidate { cluster, brokers: Err(error.to_string()), topics: None, partitions: None },
         Err(_) => {

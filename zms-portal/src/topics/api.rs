@@ -6,9 +6,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::messages::{self, Found, Search};
 use super::{GroupLag, PartitionView, State, Topic};
-use crate::access::{Role, User};
-use crate::app::App;
+use crate::access::{Actor, Address, Role, User};
+use crate::app::{App, now_ms};
 use crate::clusters;
 use crate::environments;
 use crate::error::{Error, Result, Text};
@@ -16,7 +17,11 @@ use crate::web::{Json, Path};
 
 /// Operations on topics.
 pub fn api() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_topics)).routes(routes!(get_topic)).routes(routes!(get_live))
+    OpenApiRouter::new()
+        .routes(routes!(list_topics))
+        .routes(routes!(get_topic))
+        .routes(routes!(get_live))
+        .routes(routes!(search_messages))
 }
 
 /// A topic as programs see it.
@@ -105,4 +110,33 @@ async fn get_live(user: User, Shared(app): Shared<App>, Path((env, name)): Path<
     let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
     let live = super::live(&app, &cluster, &topic).await.map_err(|why| Error::Unavailable(Text::new(move |_| why.clone())))?;
     Ok(Json(LiveTopic { partitions: live.partitions, groups: live.groups }))
+}
+
+/// Messages that were found.
+#[derive(Debug, Serialize, ToSchema)]
+struct FoundMessages {
+    /// The newest first.
+    items: Vec<Found>,
+}
+
+/// Finds messages by key or id, the newest first; 64 at most. For the topic's owner and for operators; every look is audited. POST, so that keys
+/// stand in no address.
+#[utoipa::path(post, path = "/environments/{env}/topics/{name}/messages/search", tag = "topics",
+    params(("env" = String, Path, description = "Name of the environment", example = "dev"), ("name" = String, Path, description = "Name of the topic", example = "orders")),
+    request_body(content = Search),
+    responses((status = 200, description = "Those that its brokers know", body = FoundMessages), (status = 404, description = "There is no such topic"),
+        (status = 409, description = "Its brokers keep no index: Kafka"), (status = 422, description = "What is wrong with the text"),
+        (status = 503, description = "The cluster does not answer")))]
+async fn search_messages(
+    user: User,
+    address: Address,
+    Shared(app): Shared<App>,
+    Path((env, name)): Path<(String, String)>,
+    Json(search): Json<Search>,
+) -> Result<Json<FoundMessages>> {
+    user.require(Role::Viewer)?;
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    let (topic, cluster) = messages::topic_of(&app, &environment, &name).await?;
+    let actor = Actor { user: &user, address: &address.0 };
+    Ok(Json(FoundMessages { items: messages::search(&app, actor, &environment, &topic, &cluster, &search, now_ms()).await? }))
 }

@@ -1,10 +1,11 @@
 //! Governed topics: what applications send to by name. Each lives on one cluster and has a node in the metadata.
 //!
-//! 1. This file: what a topic is. 2. `look`: what its cluster says of it now. 3. `web` pages, `api` REST, `store` SQL. Topics are made by
+//! 1. This file: what a topic is. 2. `look`: what its cluster says of it now; `messages`: what is in it. 3. `web` pages, `api` REST, `store` SQL. Topics are made by
 //!    [`requests`](crate::requests).
 
 mod api;
 mod look;
+mod messages;
 mod store;
 pub(crate) mod users;
 mod web;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::Router;
 use axum::extract::State as Shared;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 
+use super::messages::{By, Found, Search, may_look, topic_of};
 use super::{Live, State, Topic, users};
-use crate::access::{Role, User};
+use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
 use crate::clusters::{self, Cluster};
 use crate::engine::web::Steps;
@@ -21,10 +23,10 @@ use crate::web::chrome::Chrome;
 use crate::web::links::Link;
 use crate::web::list::{self, List, ListQuery};
 use crate::web::messages::Messages;
-use crate::web::{self, Path, Query, thousands, timestamp};
+use crate::web::{self, Form, Path, Problems, Query, thousands, timestamp};
 
 const SORTED_BY: [&str; 7] = ["name", "cluster", "partitions", "rate", "owner", "state", "created"];
-const TABS: [&str; 5] = ["overview", "partitions", "groups", "clients", "history"];
+const TABS: [&str; 6] = ["overview", "partitions", "groups", "clients", "messages", "history"];
 
 /// Pages.
 pub fn pages() -> Router<App> {
@@ -32,6 +34,7 @@ pub fn pages() -> Router<App> {
         .route("/e/{env}/topics", get(all))
         .route("/e/{env}/topics/{name}", get(to_overview))
         .route("/e/{env}/topics/{name}/{tab}", get(one))
+        .route("/e/{env}/topics/{name}/messages", get(messages).post(search))
         .route("/e/{env}/topics/{name}/clients/part", get(clients_part))
 }
 
@@ -141,6 +144,16 @@ struct OnePage {
     clients: Option<ClientsPart>,
     charts: Option<ChartView>,
     flows: Vec<Steps>,
+    messages: Option<MessagesPart>,
+}
+
+/// A search for messages and what was found.
+struct MessagesPart {
+    may_look: bool,
+    search: Search,
+    /// After a search.
+    found: Option<Vec<Found>>,
+    problems: Problems,
 }
 
 impl OnePage {
@@ -164,6 +177,7 @@ impl OnePage {
             "partitions" => m.topics_tab_partitions(),
             "groups" => m.topics_tab_groups(),
             "clients" => m.topics_tab_clients(),
+            "messages" => m.topics_tab_messages(),
             _ => m.topics_tab_history(),
         }
     }
@@ -240,7 +254,56 @@ async fn one(
             flows.push(Steps::of(&app.engine, flow, chrome.m, now_ms()));
         }
     }
-    web::page(OnePage { env: environment.name, chrome, tab, topic, cluster, bound, live, clients, charts, flows })
+    web::page(OnePage { env: environment.name, chrome, tab, topic, cluster, bound, live, clients, charts, flows, messages: None })
+}
+
+async fn messages_page(
+    (chrome, app): (Chrome, &App),
+    environment: Environment,
+    (topic, cluster): (Topic, Cluster),
+    part: MessagesPart,
+) -> Result<OnePage> {
+    let bound = bound_to(app, &topic, &environment).await?;
+    let (live, clients, charts, flows) = (None, None, None, Vec::new());
+    let messages = Some(part);
+    Ok(OnePage { env: environment.name, chrome, tab: "messages", topic, cluster, bound, live, clients, charts, flows, messages })
+}
+
+async fn messages(
+    chrome: Chrome,
+    user: User,
+    Shared(app): Shared<App>,
+    Path((_, name)): Path<(String, String)>,
+) -> Result<Response> {
+    user.require(Role::Viewer)?;
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let of = topic_of(&app, &environment, &name).await?;
+    let part =
+        MessagesPart { may_look: may_look(&user, &of.0), search: Search::default(), found: None, problems: Problems::default() };
+    web::page(messages_page((chrome, &app), environment, of, part).await?)
+}
+
+async fn search(
+    chrome: Chrome,
+    user: User,
+    address: Address,
+    Shared(app): Shared<App>,
+    Path((_, name)): Path<(String, String)>,
+    Form(search): Form<Search>,
+) -> Result<Response> {
+    let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
+    let (topic, cluster) = topic_of(&app, &environment, &name).await?;
+    let actor = Actor { user: &user, address: &address.0 };
+    let (status, found, problems) =
+        match super::messages::search(&app, actor, &environment, &topic, &cluster, &search, now_ms()).await {
+            Ok(found) => (StatusCode::OK, Some(found), Problems::default()),
+            Err(error) => {
+                let (status, problems) = Problems::of_error(error, chrome.m)?;
+                (status, None, problems)
+            }
+        };
+    let part = MessagesPart { may_look: true, search, found, problems };
+    web::page_with(status, messages_page((chrome, &app), environment, (topic, cluster), part).await?)
 }
 
 async fn clients_part(

@@ -7,8 +7,8 @@ use zms_core::names::PhysicalName;
 
 use super::state::{FakeCluster, GroupState as Members, PartitionState, State, TopicState};
 use crate::broker::{
-    BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupState, GroupSummary, GroupWish,
-    Member, OffsetWish, Partition, PartitionId, Range, Setting, Topic, TopicWish,
+    BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, FoundMessage, Group, GroupState, GroupSummary,
+    GroupWish, Lookup, MOST_FOUND, Member, OffsetWish, Partition, PartitionId, Range, Setting, Topic, TopicWish,
 };
 
 /// What a broker has for topics that say nothing else.
@@ -284,6 +284,24 @@ impl ClusterAdmin for FakeCluster {
             no_members(name, known)?;
             state.groups.remove(name);
             Ok(Ensured::Made)
+        })
+    }
+
+    /// As RocketMQ finds them. Ids are `fake-<partition>-<offset>`.
+    async fn find_messages(&self, topic: &PhysicalName, by: &Lookup) -> Result<Vec<FoundMessage>, BrokerError> {
+        self.read(|state| {
+            let found = topic_of(state, topic)?.all().into_iter().filter_map(|message| {
+                let id = format!("fake-{}-{}", message.placed.partition, message.placed.offset);
+                let fits = match by {
+                    Lookup::Id(wanted) => id == *wanted,
+                    Lookup::Key(wanted) => message.key.as_deref() == Some(wanted.as_bytes()),
+                };
+                fits.then_some(FoundMessage { id: Some(id), message, unreadable: None })
+            });
+            let mut found: Vec<FoundMessage> = found.collect();
+            found.sort_by_key(|found| std::cmp::Reverse(found.message.timestamp_ms));
+            found.truncate(MOST_FOUND);
+            Ok(found)
         })
     }
 

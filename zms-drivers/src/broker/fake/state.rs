@@ -187,7 +187,7 @@ impl FakeCluster {
 }
 
 impl TopicState {
-    fn all(&self) -> Vec<Incoming> {
+    pub(super) fn all(&self) -> Vec<Incoming> {
         self.partitions.iter().flat_map(|partition| partition.messages.iter().cloned()).collect()
     }
 }

@@ -5,6 +5,7 @@
 //! only (a slave of 5.x accepts them and loses them), and are read back there and at the name servers.
 
 pub(super) mod bodies;
+mod find;
 mod groups;
 mod look;
 mod offsets;
@@ -26,8 +27,8 @@ use zms_core::names::PhysicalName;
 use super::names::NameServers;
 use super::remoting::{self, Options, Remoting, RemotingError, Request};
 use crate::broker::{
-    BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, Group, GroupSummary, GroupWish, OffsetWish,
-    Setting, Topic, TopicWish,
+    BrokerError, BrokerId, ClusterAdmin, ClusterView, Committed, Ends, Ensured, FoundMessage, Group, GroupSummary, GroupWish,
+    Lookup, OffsetWish, Setting, Topic, TopicWish,
 };
 use crate::open::Endpoint;
 pub(super) use groups::{add_committed, is_offline};
@@ -168,6 +169,10 @@ impl ClusterAdmin for RocketMqAdmin {
 
     async fn ensure_group_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError> {
         self.within(&format!("removal of group {name}"), self.remove_group(name)).await
+    }
+
+    async fn find_messages(&self, topic: &PhysicalName, by: &Lookup) -> Result<Vec<FoundMessage>, BrokerError> {
+        self.within(&format!("messages of topic {topic}"), self.find(topic, by)).await
     }
 
     async fn ensure_no_sends(&self, broker: &BrokerId) -> Result<Ensured, BrokerError> {

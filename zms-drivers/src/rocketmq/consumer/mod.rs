@@ -3,14 +3,13 @@
 //! 1. [`allocate`], [`plan`], [`window`]: who has which queue, what to do about it, up to where may be committed; pure.
 //! 2. [`shared`]: the queues that this member has.
 //! 3. [`group`]: telling brokers that it is there, and following what is its own; [`heard`], [`running`]: what brokers ask of it.
-//! 4. [`reader`]: one queue from its taking to its giving up, with [`commit`], [`lock`] and [`incoming`]; [`back`]: what failed.
+//! 4. [`reader`]: one queue from its taking to its giving up, with [`commit`] and [`lock`]; [`back`]: what failed.
 
 mod allocate;
 mod back;
 mod commit;
 mod group;
 mod heard;
-mod incoming;
 mod lock;
 mod plan;
 mod reader;

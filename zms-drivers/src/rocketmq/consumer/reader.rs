@@ -12,6 +12,7 @@ use super::plan::{Pulled, pulled, wanted};
 use super::shared::{Handled, Shared, Taken};
 use super::window::Open;
 use crate::broker::BrokerError;
+use crate::rocketmq::message::incoming::incoming;
 use crate::rocketmq::message::properties::TAGS;
 use crate::rocketmq::message::stored::{Stored, decode};
 use crate::rocketmq::net::{Reply, now_ms};
@@ -235,7 +236,7 @@ async fn hand_out(shared: &Arc<Shared>, queue: &Queue, generation: u64, message:
             window.received(offset, open);
         }
     })?;
-    let mut message = match super::incoming::incoming(shared, queue, message) {
+    let mut message = match incoming(queue, shared.is_retry(&queue.topic), message) {
         Ok(message) => message,
         Err(why) => return super::back::unreadable(shared, queue, generation, offset, why).await,
     };

@@ -203,6 +203,7 @@ async fn look(app: &App, cluster: &Cluster) -> std::result::Result<Live, BrokerE
     let admin = app.brokers.admin(cluster)?;
     let (view, topics) = (admin.describe().await?, admin.topics().await?);
     let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
+    let own = || topics.iter().filter(|topic| !topic.internal);
     let brokers = view.brokers.into_iter().map(|broker| BrokerRow {
         leaders: partitions().filter(|partition| partition.leader.as_ref() == Some(&broker.id)).count(),
         replicas: partitions().filter(|partition| partition.replicas.contains(&broker.id)).count(),
@@ -212,8 +213,8 @@ async fn look(app: &App, cluster: &Cluster) -> std::result::Result<Live, BrokerE
     Ok(Live {
         controller: view.controller,
         brokers: brokers.collect(),
-        topics: topics.len(),
-        partitions: partitions().count(),
+        topics: own().count(),
+        partitions: own().map(|topic| topic.partitions.len()).sum(),
         under_replicated: topics.iter().map(zms_drivers::broker::Topic::under_replicated).sum(),
         offline: partitions().filter(|partition| partition.leader.is_none()).count(),
     })

@@ -127,6 +127,7 @@ impl Operation<'_> {
             }
             "approve" | "reject" | "withdraw" | "cancel" => Moment::Asked,
             "retry" => Moment::Stuck,
+            "search_messages" => Moment::Made,
             _ if self.method == "get" => Moment::Made,
             _ => return None,
         })

@@ -1,12 +1,13 @@
 //! The story that the examples tell, lived through once and kept at each moment, so that a portal at that moment is a copy of files.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 use sqlx::Connection as _;
 use tokio::sync::watch;
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{ClusterAdmin as _, OffsetWish};
+use zms_drivers::broker::{ClusterAdmin as _, OffsetWish, Outgoing};
 
 use super::stage::{Outside, Stage};
 use crate::access::session::{self, Limits};
@@ -206,6 +207,8 @@ impl Story {
             let [orders, billing] = ["orders", "billing"].map(|name| PhysicalName::new(name).unwrap());
             outside.brokers.make_topic(&orders, 3);
             outside.brokers.ensure_offsets(&billing, &orders, &OffsetWish::Earliest).await.unwrap();
+            let message = Outgoing { key: Some("order-7".into()), ..Outgoing::new(orders.clone(), "{\"total\":7}") };
+            outside.brokers.producer(Duration::from_secs(5)).send(message).await.unwrap();
         }
         let router = serve::ui_router(&test.app);
         Stage { router, outside, ada: self.ada.clone(), vera: self.vera.clone(), test }

@@ -5,19 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zms_core::names::PhysicalName;
 
-use super::shared::Shared;
+use super::properties::{KEYS, RETRY_TOPIC, TAGS, is_reserved};
+use super::stored::Stored;
 use crate::broker::{Incoming, PartitionId, Placed};
-use crate::rocketmq::message::properties::{KEYS, RETRY_TOPIC, TAGS, is_reserved};
-use crate::rocketmq::message::stored::Stored;
 use crate::rocketmq::queue::Queue;
 
-/// The message as the application sees it; in words why it cannot.
-pub(super) fn incoming(shared: &Shared, queue: &Queue, message: Stored) -> Result<Incoming, String> {
-    let retried = shared.is_retry(&queue.topic);
-    whole(queue, retried, message)
-}
-
-fn whole(queue: &Queue, retried: bool, message: Stored) -> Result<Incoming, String> {
+/// A message of this queue as the application sees it; in words why it cannot. `retried`: the queue is of its group's topic of retries.
+pub(crate) fn incoming(queue: &Queue, retried: bool, message: Stored) -> Result<Incoming, String> {
     let value = message.body.clone()?;
     let topic = match message.property(RETRY_TOPIC) {
         // What was sent back is still a message of its topic.
@@ -52,8 +46,8 @@ fn attempt(retried: bool, sent_back: i32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stored::tests::message;
     use super::*;
-    use crate::rocketmq::message::stored::tests::message;
 
     fn queue(topic: &str) -> Queue {
         Queue { topic: topic.into(), broker: "a".into(), number: 3 }
@@ -65,7 +59,7 @@ mod tests {
         for (name, value) in [("z", "1"), ("KEYS", "order-7"), ("CLUSTER", "c"), ("a", "2"), ("__CRC32#", "9")] {
             stored.properties.push((name.to_owned(), value.to_owned()));
         }
-        let got = whole(&queue("orders"), false, stored).unwrap();
+        let got = incoming(&queue("orders"), false, stored).unwrap();
         assert_eq!((got.topic.as_str(), got.key.as_deref(), got.tag.as_deref()), ("orders", Some(&b"order-7"[..]), Some("paid")));
         assert_eq!(got.headers, [("a".to_owned(), Bytes::from_static(b"2")), ("z".to_owned(), Bytes::from_static(b"1"))]);
         assert_eq!((got.placed.offset, got.attempt, got.timestamp_ms), (7, 0, Some(1_795_824_001_000)));
@@ -77,7 +71,7 @@ mod tests {
             let mut stored = message("%RETRY%g", 7);
             stored.sent_back = sent_back;
             stored.properties.push(("RETRY_TOPIC".to_owned(), "orders".to_owned()));
-            let got = whole(&queue("%RETRY%g"), true, stored).unwrap();
+            let got = incoming(&queue("%RETRY%g"), true, stored).unwrap();
             assert_eq!((got.topic.as_str(), got.attempt), ("orders", attempt));
         }
     }
@@ -86,6 +80,6 @@ mod tests {
     fn a_body_that_cannot_be_read_says_why() {
         let mut stored = message("orders", 7);
         stored.body = Err("lz4: damaged".to_owned());
-        assert_eq!(whole(&queue("orders"), false, stored), Err("lz4: damaged".to_owned()));
+        assert_eq!(incoming(&queue("orders"), false, stored), Err("lz4: damaged".to_owned()));
     }
 }
