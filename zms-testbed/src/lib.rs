@@ -25,7 +25,7 @@ pub use figure::{Against, Figure, percentile};
 pub use influx::{Influx, InfluxLine, InfluxOperator};
 pub use kafka::{Kafka, KafkaLine, KafkaWish};
 pub use postgres::Postgres;
-pub use process::free_port;
+pub use process::{free_port, free_ports};
 pub use proxy::Proxy;
 pub use rocketmq::{RocketLine, RocketMq, RocketWish};
 pub use zookeeper::{ZooKeeper, ZooWish};

@@ -5,15 +5,39 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A free port of 127.0.0.1. Somebody may take it before it is used; tests that meet this fail with "in use".
+/// Ports that tests give to servers: below those that the system gives to connections, which would take one before its server does.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// A free port of 127.0.0.1, which no other test of this process is given.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    free_ports(1)
+}
+
+/// The first of so many free ports in a row.
+pub fn free_ports(count: u16) -> u16 {
+    static NEXT: Mutex<Option<u16>> = Mutex::new(None);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    // Test binaries that run side by side begin at different places.
+    let mut first = next.unwrap_or_else(|| PORTS.start + u16::try_from(std::process::id() % 199).unwrap() * 100);
+    for _ in 0..PORTS.len() {
+        if first + count > PORTS.end {
+            first = PORTS.start;
+        }
+        match (first..first + count).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_err()) {
+            None => {
+                *next = Some(first + count);
+                return first;
+            }
+            Some(taken) => first = taken + 1,
+        }
+    }
+    panic!("no {count} free ports in a row");
 }
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::packages;
-use crate::process::{Process, accepts, free_port};
+use crate::process::{Process, accepts, free_port, free_ports};
 
 /// Lines of RocketMQ that are tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -327,8 +327,7 @@ impl RocketMq {
 
 /// A port whose neighbours are free too: a broker listens two below (VIP channel) and one above (replication).
 fn broker_port() -> u16 {
-    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    std::iter::repeat_with(free_port).find(|port| free(port - 2) && free(port + 1)).expect("ports do not end")
+    free_ports(4) + 2
 }
 
 /// What a name server says of the cluster (request code 106); `None` if it says nothing yet.

@@ -60,10 +60,7 @@ pub fn package(folder: &Path, name: &str, lines: &[String]) -> PackageRef {
     found.unwrap_or_else(|| panic!("no package {name} in {}; run scripts/packages {name}", folder.display())).clone()
 }
 
-/// A free port of 127.0.0.1. Somebody may take it before it is used; tests that meet this fail with "in use".
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+pub use zms_testbed::free_port;
 
 impl Host {
     /// A host with nothing on it, whose packages come from the project's cache.

@@ -22,7 +22,7 @@ pub struct Browser {
 impl Browser {
     /// Starts Chromium in the given language, narrow or wide.
     pub async fn start(language: &str, width: u32) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = zms_testbed::free_port();
         // A group of its own, so that the browser ends with it whatever happens.
         let driver = Command::new("chromedriver")
             .process_group(0)
@@ -95,6 +95,19 @@ impl Browser {
     /// The element, if it is there now.
     pub async fn find(&self, css: &str) -> Option<Element> {
         self.page.find(Locator::Css(css)).await.ok()
+    }
+
+    /// Waits until there are so many.
+    pub async fn until_count(&self, css: &str, wanted: usize) {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            let found = self.count(css).await;
+            if found == wanted {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "{found} of {css}, not {wanted}:\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// How many there are now.

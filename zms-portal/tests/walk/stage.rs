@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use zms_testbed::{free_port, free_ports};
+
 /// See the module. Dropping it ends every process below its folder.
 pub struct Stage {
     folder: tempfile::TempDir,
@@ -26,7 +28,7 @@ impl Stage {
     /// The same for brokers of another kind.
     pub fn with_brokers(broker: &'static str) -> Self {
         let folder = tempfile::Builder::new().prefix("zms-walk-").tempdir().unwrap();
-        let port = free_ports(&[1, 3]);
+        let port = free_ports(4);
         let mut stage = Self { folder, port, url: String::new(), code: String::new(), broker, cookie: Default::default() };
         let output = stage.quickstart(&["--empty"]);
         let value = |label: &str| {
@@ -72,7 +74,7 @@ impl Stage {
 
     /// Ports of this test's own, so that it does not meet servers that run on the machine.
     pub fn settings(&self, kind: &str) -> Vec<(&'static str, String)> {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let free = || free_port().to_string();
         match kind {
             "zookeeper" => {
                 vec![("client_port", free()), ("secure_port", free()), ("quorum_port", free()), ("election_port", free())]
@@ -80,7 +82,7 @@ impl Stage {
             "influxdb" => vec![("http_port", free()), ("rpc_port", free())],
             "collector" => vec![("frames_port", free()), ("status_port", free())],
             "rocketmq" => {
-                vec![("nameserver_port", free()), ("master_port", free_ports(&[-2, 1]).to_string()), ("heap", "256".into())]
+                vec![("nameserver_port", free()), ("master_port", (free_ports(4) + 2).to_string()), ("heap", "256".into())]
             }
             _ => vec![("client_port", free()), ("controller_port", free()), ("jolokia_port", free()), ("heap", "256".into())],
         }
@@ -284,19 +286,6 @@ fn parent(pid: u32) -> Option<u32> {
 fn processes() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// A port that is free, and so are those at these distances.
-fn free_ports(distances: &[i32]) -> u16 {
-    for _ in 0..100 {
-        let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        let all = distances.iter().all(|distance| u16::try_from(i32::from(first) + distance).is_ok_and(free));
-        if (1024..65_000).contains(&first) && free(first) && all {
-            return first;
-        }
-    }
-    panic!("no free ports near each other")
 }
 
 impl Drop for Stage {

@@ -44,8 +44,7 @@ pub async fn by_pattern(browser: &Browser, stage: &Stage, shop: &Shop) {
     browser.follow("Take over").await;
     browser.fill("pattern", "shop-*").await;
     browser.follow("Show").await;
-    browser.see("input[name=topic][value=shop-orders]").await;
-    assert_eq!(browser.count("input[name=topic]").await, 3, "{}", browser.text().await);
+    browser.until_count("input[name=topic]", 3).await;
     assert_eq!(browser.row("sales.eu.daily").await, None, "the pattern does not fit it");
     let asleep = browser.row("shop-asleep").await.expect("what cannot be taken over is shown with the reason");
     assert!(asleep[2].contains("it committed nothing"), "{asleep:?}");
@@ -91,7 +90,7 @@ async fn the_other_cluster(browser: &Browser, stage: &Stage) {
     assert!(orders[1].contains("the name belongs to one on cluster old-kafka"), "{orders:?}");
     let wheel = browser.row("rmq_sys_wheel_timer").await.unwrap();
     assert_eq!(wheel[1], "one of the brokers' own", "{wheel:?}");
-    assert_eq!(browser.count("input[name=topic]:checked").await, 1, "{}", browser.text().await);
+    browser.until_count("input[name=topic]:checked", 1).await;
     pictures::both(browser, "take-over-rocketmq", "old-kafka").await;
     browser.press("main form[method=post] button.btn-primary").await;
     browser.flow_is_done(FLOW).await;

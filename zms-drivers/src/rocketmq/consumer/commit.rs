@@ -5,6 +5,7 @@ use tokio::sync::Notify;
 
 use super::reader::from_start;
 use super::shared::Shared;
+use super::window::Commit;
 use crate::broker::BrokerError;
 use crate::rocketmq::net::Reply;
 use crate::rocketmq::queue::Queue;
@@ -94,8 +95,9 @@ pub(super) async fn each_second(shared: &Shared, queue: &Queue, end: &Notify) {
         if shared.broadcast {
             continue;
         }
-        let Some((offset, generation)) = shared.to_commit(queue) else { continue };
-        match commit(shared, queue, offset).await {
+        let Some((next, generation)) = shared.to_commit(queue) else { continue };
+        let offset = next.offset;
+        match commit(shared, queue, next).await {
             Ok(()) => {
                 shared.with_window(queue, generation, |held| held.window.as_mut().map(|window| window.committed(offset)));
             }
@@ -108,13 +110,13 @@ pub(super) async fn each_second(shared: &Shared, queue: &Queue, end: &Notify) {
 const COMMITS: u32 = 5;
 
 /// Tells the broker up to where the group is done, and sees to it that it keeps this.
-pub(super) async fn commit(shared: &Shared, queue: &Queue, offset: i64) -> Result<(), BrokerError> {
+pub(super) async fn commit(shared: &Shared, queue: &Queue, Commit { offset, first }: Commit) -> Result<(), BrokerError> {
     let what = format!("commit offset {offset} of {queue} for group {}", shared.group);
     for tries in 0..COMMITS {
         let request =
             Request::new(RequestCode::UpdateConsumerOffset).with("consumerGroup", &shared.group).with("commitOffset", offset);
         ask(shared, queue, request, &what).await?;
-        if is_kept(shared, queue, offset).await? {
+        if !first || is_kept(shared, queue, offset).await? {
             return Ok(());
         }
         tokio::time::sleep(back_off(tries, shared.waits.first_back_off, shared.waits.longest_back_off)).await;
@@ -123,15 +125,17 @@ pub(super) async fn commit(shared: &Shared, queue: &Queue, offset: i64) -> Resul
     Err(BrokerError::Passing { what, why })
 }
 
-/// Brokers before 5.0 lose one of two first commits of a group in a topic that come at the same moment: each makes the group's table, and
-/// the later one stays. A position that somebody else set meanwhile is theirs.
+/// Brokers, of 4.9 and of 5.5, lose one of two first commits of a group in a topic that come at the same moment: each makes the group's table, and
+/// the later one stays. The other may come a moment after this one was answered, so it is looked twice. A position that somebody else set meanwhile is
+/// theirs.
 async fn is_kept(shared: &Shared, queue: &Queue, offset: i64) -> Result<bool, BrokerError> {
-    // While the master is away nobody says how old it is: then it is looked after.
-    if shared.net.version(&queue.broker).await.is_ok_and(|version| version >= Version(5, 0, 0)) {
-        return Ok(true);
+    // Of a young queue brokers before 5.0 say 0 to a group that has no position.
+    let is_there = async || Ok::<_, BrokerError>(committed(shared, queue).await?.is_some_and(|found| found > 0 || offset == 0));
+    if !is_there().await? {
+        return Ok(false);
     }
-    // Of a young queue they say 0 to a group that has no position.
-    Ok(committed(shared, queue).await?.is_some_and(|found| found > 0 || offset == 0))
+    tokio::time::sleep(shared.waits.look_again).await;
+    is_there().await
 }
 
 async fn ask(shared: &Shared, queue: &Queue, request: Request, what: &str) -> Result<Reply, BrokerError> {

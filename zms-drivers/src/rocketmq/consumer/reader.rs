@@ -10,7 +10,7 @@ use super::commit;
 use super::lock;
 use super::plan::{Pulled, pulled, wanted};
 use super::shared::{Handled, Shared, Taken};
-use super::window::Open;
+use super::window::{Commit, Open};
 use crate::broker::BrokerError;
 use crate::rocketmq::message::incoming::incoming;
 use crate::rocketmq::message::properties::TAGS;
@@ -30,7 +30,7 @@ pub(super) struct Reader {
     pub shared: Arc<Shared>,
     pub queue: Queue,
     pub again: Arc<Notify>,
-    pub stop: oneshot::Receiver<Option<i64>>,
+    pub stop: oneshot::Receiver<Option<Commit>>,
     /// Somebody else may have had it until now, and needs a moment to commit.
     pub settle: bool,
 }
@@ -55,7 +55,7 @@ impl Reader {
         end.notify_one();
         commits.await;
         let committed = match left {
-            Some(offset) if !shared.broadcast => commit::commit(&shared, &queue, offset).await,
+            Some(left) if !shared.broadcast => commit::commit(&shared, &queue, left).await,
             _ => Ok(()),
         };
         if shared.ordered {

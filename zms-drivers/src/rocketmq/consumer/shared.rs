@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use zms_core::metadata::ConsumeFrom;
 
 use super::Waits;
-use super::window::Window;
+use super::window::{Commit, Window};
 use crate::broker::{BrokerError, Incoming};
 use crate::rocketmq::heartbeat::Interest;
 use crate::rocketmq::net::Net;
@@ -61,7 +61,7 @@ pub(super) struct Held {
     /// Breaks off what its task waits for: there is a new window.
     pub again: Arc<Notify>,
     /// Ends its task, which gets what is left to commit.
-    pub stop: oneshot::Sender<Option<i64>>,
+    pub stop: oneshot::Sender<Option<Commit>>,
     pub task: Option<JoinHandle<Result<(), BrokerError>>>,
     /// In a queue in order: the message that the application has, and who wants to hear what became of it.
     pub turn: Option<(i64, oneshot::Sender<Handled>)>,
@@ -149,7 +149,7 @@ impl Shared {
     }
 
     /// What the broker should be told, and which window it is of.
-    pub fn to_commit(&self, queue: &Queue) -> Option<(i64, u64)> {
+    pub fn to_commit(&self, queue: &Queue) -> Option<(Commit, u64)> {
         let table = self.table();
         let held = table.get(queue)?;
         Some((held.window.as_ref()?.to_commit()?, held.generation))

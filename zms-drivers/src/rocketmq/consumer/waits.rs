@@ -19,6 +19,8 @@ pub struct Waits {
     pub settle: Duration,
     /// Between two commits of a queue.
     pub commit: Duration,
+    /// After its first commit, before it is looked once more whether the broker has kept it.
+    pub look_again: Duration,
     /// How long a broker holds back an empty answer.
     pub hold: Duration,
     /// For every other answer.
@@ -50,6 +52,7 @@ impl Default for Waits {
             // Java's clients look at most once a second.
             settle: Duration::from_millis(1_200),
             commit: Duration::from_secs(1),
+            look_again: Duration::from_millis(100),
             hold: Duration::from_secs(15),
             answer: Duration::from_secs(3),
             members: Duration::from_millis(1_500),

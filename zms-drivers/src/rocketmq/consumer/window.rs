@@ -11,6 +11,14 @@ pub(crate) struct Open {
     pub size: usize,
 }
 
+/// What the broker should be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub offset: i64,
+    /// The broker may have no position of the group in this queue yet.
+    pub first: bool,
+}
+
 /// A queue from the moment its beginning is known until it is given up or begins anew.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -69,9 +77,9 @@ impl Window {
     }
 
     /// What the broker does not know yet.
-    pub fn to_commit(&self) -> Option<i64> {
-        let position = self.position();
-        (self.committed != Some(position)).then_some(position)
+    pub fn to_commit(&self) -> Option<Commit> {
+        let offset = self.position();
+        (self.committed != Some(offset)).then_some(Commit { offset, first: self.committed.is_none() })
     }
 
     /// The broker has it.
@@ -106,7 +114,7 @@ mod tests {
         let mut window = window(5, true, 5..9);
         let said = [7, 5, 8, 6].map(|offset| {
             window.done(offset);
-            let said = window.to_commit();
+            let said = window.to_commit().map(|commit| commit.offset);
             said.inspect(|offset| window.committed(*offset))
         });
         assert_eq!(said, [None, Some(6), None, Some(9)]);
@@ -115,7 +123,11 @@ mod tests {
 
     #[test]
     fn a_beginning_that_nobody_committed_is_committed() {
-        assert_eq!(window(5, false, 5..9).to_commit(), Some(5));
+        let mut young = window(5, false, 5..9);
+        assert_eq!(young.to_commit(), Some(Commit { offset: 5, first: true }));
+        young.committed(5);
+        young.done(5);
+        assert_eq!(young.to_commit(), Some(Commit { offset: 6, first: false }));
         assert_eq!(window(5, true, 5..9).to_commit(), None);
     }
 
@@ -125,7 +137,7 @@ mod tests {
         window.passed(40);
         assert_eq!((window.next(), window.to_commit()), (40, None));
         window.done(5);
-        assert_eq!(window.to_commit(), Some(40));
+        assert_eq!(window.to_commit(), Some(Commit { offset: 40, first: false }));
         window.passed(30);
         assert_eq!(window.next(), 40, "never back");
     }
@@ -141,8 +153,8 @@ mod tests {
                 window.done(offset);
                 let first_open = (0..30).find(|offset| !handled.contains(offset)).unwrap_or(30);
                 prop_assert_eq!(window.position(), first_open);
-                if commits >> at & 1 == 1 && let Some(offset) = window.to_commit() {
-                    window.committed(offset);
+                if commits >> at & 1 == 1 && let Some(commit) = window.to_commit() {
+                    window.committed(commit.offset);
                 }
                 prop_assert!(window.last_committed() <= Some(first_open));
             }
