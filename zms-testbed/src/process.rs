@@ -14,9 +14,9 @@ use nix::unistd::Pid;
 /// Ports that tests give to servers: below those that the system gives to connections, which would take one before its server does.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
-/// A free port of 127.0.0.1, which no other test of this process is given.
+/// A free port of 127.0.0.1, which no other test of this process is given, nor its neighbours: RocketMQ's brokers take those two below and one above.
 pub fn free_port() -> u16 {
-    free_ports(1)
+    free_ports(4) + 2
 }
 
 /// The first of so many free ports in a row.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::packages;
-use crate::process::{Process, accepts, free_port, free_ports};
+use crate::process::{Process, accepts, free_port};
 
 /// Lines of RocketMQ that are tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl RocketMq {
             folder: folder.path().join(format!("{name}-{id}")),
             name,
             id,
-            port: broker_port(),
+            port: free_port(),
             process: None,
         });
         let (name_servers, brokers) = (name_servers.collect(), brokers.collect());
@@ -323,11 +323,6 @@ impl RocketMq {
         command.arg("-cp").arg(format!("{}:{}", node.folder.join("conf").display(), libs.display()));
         command
     }
-}
-
-/// A port whose neighbours are free too: a broker listens two below (VIP channel) and one above (replication).
-fn broker_port() -> u16 {
-    free_ports(4) + 2
 }
 
 /// What a name server says of the cluster (request code 106); `None` if it says nothing yet.

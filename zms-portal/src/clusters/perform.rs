@@ -146,9 +146,9 @@ pub(super) async fn home_of(app: &App, environment: &Environment, topic: &str) -
     Ok(node.and_then(|node| TopicNode::parse(&node.data).ok()).map(|node| node.cluster))
 }
 
-/// Where an environment's topics of statistics belong: on the oldest of its clusters (ids are ULIDs), if several begin at once. An adopted one
-/// counts from when applications find it.
+/// Where an environment's topics of statistics belong, if several clusters begin at once: on the oldest (ids are ULIDs), Kafka before RocketMQ, so that an
+/// import does not leave it to chance. An adopted one counts from when applications find it.
 pub(super) fn first(clusters: &[Cluster]) -> Option<&Cluster> {
     let counts = |known: &&Cluster| !known.is_adopted() || known.epoch > 0;
-    clusters.iter().filter(counts).min_by_key(|cluster| &cluster.id)
+    clusters.iter().filter(counts).min_by_key(|cluster| (cluster.broker, &cluster.id))
 }

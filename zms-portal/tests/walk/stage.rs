@@ -82,7 +82,7 @@ impl Stage {
             "influxdb" => vec![("http_port", free()), ("rpc_port", free())],
             "collector" => vec![("frames_port", free()), ("status_port", free())],
             "rocketmq" => {
-                vec![("nameserver_port", free()), ("master_port", (free_ports(4) + 2).to_string()), ("heap", "256".into())]
+                vec![("nameserver_port", free()), ("master_port", free()), ("heap", "256".into())]
             }
             _ => vec![("client_port", free()), ("controller_port", free()), ("jolokia_port", free()), ("heap", "256".into())],
         }
