@@ -78,13 +78,17 @@ async fn fill(server: &RocketMq, arguments: &Arguments) -> Result<()> {
         .flat_map(|group| [group % arguments.topics, (group * 7 + 1) % arguments.topics].map(|topic| (group, topic)));
     let places: Vec<_> =
         places.flat_map(|(group, topic)| (0..arguments.queues).map(move |queue| (group, topic, queue))).collect();
-    let commits = places.into_iter().map(|(group, topic, queue)| {
+    // A broker may lose one of two first commits of a group that come at the same moment: the first queue of each is committed before the others.
+    let (first, others): (Vec<_>, Vec<_>) = places.into_iter().partition(|(_, _, queue)| *queue == 0);
+    let commit = |(group, topic, queue)| {
         let request = Request::new(RequestCode::UpdateConsumerOffset)
             .with("consumerGroup", format!("group-{group}"))
             .with("topic", format!("topic-{topic}"));
         ask(request.with("queueId", queue).with("commitOffset", 0))
-    });
-    stream::iter(commits).buffer_unordered(16).try_collect::<Vec<_>>().await?;
+    };
+    for commits in [first, others] {
+        stream::iter(commits.into_iter().map(commit)).buffer_unordered(16).try_collect::<Vec<_>>().await?;
+    }
     Ok(())
 }
 

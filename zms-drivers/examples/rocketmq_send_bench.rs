@@ -174,10 +174,15 @@ impl Theirs {
     fn round(&mut self, in_flight: usize, length: Duration, bytes: usize) -> f64 {
         writeln!(self.rounds, "{in_flight} {} {bytes}", length.as_millis()).unwrap();
         self.rounds.flush().unwrap();
-        let answer = self.answer();
-        let numbers =
-            answer.split_once(' ').and_then(|(sent, nanos)| Some((sent.parse::<u32>().ok()?, nanos.parse::<u64>().ok()?)));
-        let (sent, nanos) = numbers.unwrap_or_else(|| panic!("the Java program says {answer:?}"));
+        // The client of 4.9 logs between.
+        let (sent, nanos) = loop {
+            let answer = self.answer();
+            let numbers = answer.split_once(' ');
+            if let Some(numbers) = numbers.and_then(|(sent, nanos)| Some((sent.parse::<u32>().ok()?, nanos.parse::<u64>().ok()?)))
+            {
+                break numbers;
+            }
+        };
         f64::from(sent) / Duration::from_nanos(nanos).as_secs_f64()
     }
 }
