@@ -68,16 +68,16 @@ impl Performer {
     async fn ensure_group(&self, named: &Named) -> Result<Command, Hindrance> {
         let group = groups::by_id(&self.0.db, &named.id).await?;
         let written = || Ok(Command::GroupWritten { group: named.name.clone() });
+        let wish = GroupWish { name: group.name.clone().into(), broadcast: group.broadcast, consume_from: group.from };
+        let mut on = Vec::with_capacity(group.topics.len());
         for topic in &group.topics {
             let topic = topics::by_id(&self.0.db, topic).await?;
             let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
-            let wish = GroupWish { name: group.name.clone().into(), broadcast: group.broadcast, consume_from: group.from };
             self.0.brokers.admin(&cluster)?.ensure_group(&wish).await?;
+            on.push((topic, cluster));
         }
         // Only a group of exactly one topic has a node.
-        let [topic] = group.topics.as_slice() else { return written() };
-        let topic = topics::by_id(&self.0.db, topic).await?;
-        let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
+        let Ok([(topic, cluster)]) = <[_; 1]>::try_from(on) else { return written() };
         let environment = environments::by_id(&self.0.db, &group.environment_id).await?;
         let wanted = Wanted::Group {
             name: PhysicalName::from(group.name),

@@ -84,8 +84,7 @@ async fn list_topics(user: User, Shared(app): Shared<App>, Path(env): Path<Strin
 async fn get_topic(user: User, Shared(app): Shared<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<TopicItem>> {
     user.require(Role::Viewer)?;
     let environment = environments::find_by_name(&app.db, &env).await?;
-    let topic = super::find(&app.db, &environment.id, &name).await?;
-    let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
+    let (topic, cluster) = super::find_with_cluster(&app.db, &environment.id, &name).await?;
     Ok(Json(TopicItem::of(topic, cluster.name.to_string())))
 }
 
@@ -106,8 +105,7 @@ struct LiveTopic {
 async fn get_live(user: User, Shared(app): Shared<App>, Path((env, name)): Path<(String, String)>) -> Result<Json<LiveTopic>> {
     user.require(Role::Viewer)?;
     let environment = environments::find_by_name(&app.db, &env).await?;
-    let topic = super::find(&app.db, &environment.id, &name).await?;
-    let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
+    let (topic, cluster) = super::find_with_cluster(&app.db, &environment.id, &name).await?;
     let live = super::live(&app, &cluster, &topic).await.map_err(|why| Error::Unavailable(Text::new(move |_| why.clone())))?;
     Ok(Json(LiveTopic { partitions: live.partitions, groups: live.groups }))
 }
@@ -136,7 +134,7 @@ async fn search_messages(
 ) -> Result<Json<FoundMessages>> {
     user.require(Role::Viewer)?;
     let environment = environments::find_by_name(&app.db, &env).await?;
-    let (topic, cluster) = messages::topic_of(&app, &environment, &name).await?;
+    let (topic, cluster) = super::find_with_cluster(&app.db, &environment.id, &name).await?;
     let actor = Actor { user: &user, address: &address.0 };
     Ok(Json(FoundMessages { items: messages::search(&app, actor, &environment, &topic, &cluster, &search, now_ms()).await? }))
 }

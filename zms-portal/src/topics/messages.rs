@@ -7,7 +7,7 @@ use zms_drivers::broker::{BrokerError, FoundMessage, Lookup};
 use super::Topic;
 use crate::access::{Actor, Role, User};
 use crate::app::App;
-use crate::clusters::{self, Cluster};
+use crate::clusters::Cluster;
 use crate::environments::Environment;
 use crate::error::{Error, Result, Text};
 use crate::hindrance::Hindrance;
@@ -174,13 +174,6 @@ impl From<FoundMessage> for Found {
             unreadable,
         }
     }
-}
-
-/// A topic with its cluster.
-pub(super) async fn topic_of(app: &App, environment: &Environment, name: &str) -> Result<(Topic, Cluster)> {
-    let topic = super::find(&app.db, &environment.id, name).await?;
-    let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
-    Ok((topic, cluster))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub use look::{GroupLag, Live, PartitionView, lag_of, live, live_of};
 pub use web::pages;
 pub(crate) use web::{ClientsPart, group_state_text, state_class, state_text};
 
+use crate::clusters::{self, Cluster};
 use crate::db::{Db, Tx};
 use crate::error::Result;
 
@@ -97,6 +98,16 @@ pub async fn list(db: &Db, environment_id: &str) -> Result<Vec<Topic>> {
 /// [`Error::NotFound`](crate::error::Error::NotFound).
 pub async fn find(db: &Db, environment_id: &str, name: &str) -> Result<Topic> {
     store::find(db.read(), environment_id, name).await
+}
+
+/// A topic by its name, and where it lives.
+///
+/// # Errors
+/// [`Error::NotFound`](crate::error::Error::NotFound).
+pub(crate) async fn find_with_cluster(db: &Db, environment_id: &str, name: &str) -> Result<(Topic, Cluster)> {
+    let topic = find(db, environment_id, name).await?;
+    let cluster = clusters::by_id(db, &topic.cluster_id).await?;
+    Ok((topic, cluster))
 }
 
 /// A topic by its id.

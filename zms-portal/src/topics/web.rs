@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 
-use super::messages::{By, Found, Search, may_look, topic_of};
+use super::messages::{By, Found, Search, may_look};
 use super::{Live, State, Topic, users};
 use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
@@ -229,8 +229,7 @@ async fn one(
     user.require(Role::Viewer)?;
     let tab = TABS.into_iter().find(|known| *known == tab).ok_or(Error::NotFound)?;
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
-    let topic = super::find(&app.db, &environment.id, &name).await?;
-    let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
+    let (topic, cluster) = super::find_with_cluster(&app.db, &environment.id, &name).await?;
     let bound = bound_to(&app, &topic, &environment).await?;
     let live = match tab {
         "overview" | "partitions" | "groups" => Some(super::live(&app, &cluster, &topic).await),
@@ -277,7 +276,7 @@ async fn messages(
 ) -> Result<Response> {
     user.require(Role::Viewer)?;
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
-    let of = topic_of(&app, &environment, &name).await?;
+    let of = super::find_with_cluster(&app.db, &environment.id, &name).await?;
     let part =
         MessagesPart { may_look: may_look(&user, &of.0), search: Search::default(), found: None, problems: Problems::default() };
     web::page(messages_page((chrome, &app), environment, of, part).await?)
@@ -292,7 +291,7 @@ async fn search(
     Form(search): Form<Search>,
 ) -> Result<Response> {
     let environment = chrome.environment.clone().ok_or(Error::NotFound)?;
-    let (topic, cluster) = topic_of(&app, &environment, &name).await?;
+    let (topic, cluster) = super::find_with_cluster(&app.db, &environment.id, &name).await?;
     let actor = Actor { user: &user, address: &address.0 };
     let (status, found, problems) =
         match super::messages::search(&app, actor, &environment, &topic, &cluster, &search, now_ms()).await {
