@@ -1,8 +1,10 @@
 //! What one master is asked in a tick.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::super::admin::bodies::{Groups, Members, Offsets, Runtime, TopicStats, Topics};
@@ -15,6 +17,8 @@ use crate::broker::Counters;
 
 /// A broker that was silent gets a moment to show that it is back.
 const MOMENT: Duration = Duration::from_millis(500);
+/// A tick waits no longer for a broker's counters; those that come later are for the next one.
+const COUNTING: Duration = Duration::from_millis(100);
 
 /// What this tick asks for.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +47,7 @@ pub(super) struct Told {
 
 /// Asks one master. What it said is in `known`, also when it fell silent half-way.
 pub(super) async fn broker(
-    admin: &RocketMqAdmin,
+    admin: &Arc<RocketMqAdmin>,
     address: &str,
     known: &mut KnownBroker,
     plan: Plan,
@@ -54,8 +58,10 @@ pub(super) async fn broker(
     if plan.was_away {
         admin.ask_within::<Offsets>(address, offsets(), MOMENT.min(limit)).await?;
     }
-    // A broker of 5.x looks at its disks before it tells its counters, which it read first: what else is asked does not wait for that.
-    let runtime = admin.ask_within::<Runtime>(address, Request::new(RequestCode::GetBrokerRuntimeInfo), limit);
+    // Counters that were asked for in the tick before, and came too late for it, are as good.
+    let before = known.counting.take();
+    let was_late = before.is_some();
+    let mut counting = before.unwrap_or_else(|| count(admin, address, limit));
     let moving = async {
         // Committed offsets before ends: lag is never too small by the order of asking.
         known.offsets = admin.ask_within(address, offsets(), limit).await?;
@@ -69,21 +75,43 @@ pub(super) async fn broker(
         told.round_trips += u32::from(!due.is_empty());
         ends(admin, address, known, due, limit).await
     };
-    let (runtime, seen) = tokio::join!(runtime, moving);
+    let (counted, seen) = tokio::join!(tokio::time::timeout(COUNTING, &mut counting), moving);
     let seen = seen?;
-    told.counters = match runtime {
-        Ok(runtime) => runtime.counters(),
-        // For a second after its start a broker has no counters.
-        Err(error) if error.answer() == Some(answers::SYSTEM_ERROR) => Counters::default(),
-        Err(error) => return Err(error),
+    let counters = match counted {
+        Ok(Ok(Ok(counters))) => Some(counters),
+        Ok(Ok(Err(error))) if !was_late => return Err(error),
+        // Meanwhile it answered everything else.
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(cluster = %admin.name, %error, "a broker does not tell its counters");
+            None
+        }
+        Ok(Err(_)) | Err(_) => None,
     };
-    let stored = told.counters.stored.and_then(|stored| i64::try_from(stored).ok());
-    let rest = known.rest(plan.now, stored, seen);
+    if !counting.is_finished() {
+        known.counting = Some(counting);
+    } else if was_late {
+        known.counting = Some(count(admin, address, limit));
+    }
+    let rest = known.rest(plan.now, counters.as_ref(), seen);
+    told.counters = counters.unwrap_or_default();
     told.round_trips += u32::from(!rest.is_empty());
     ends(admin, address, known, rest, limit).await?;
     told.members = members(admin, address, known, plan, limit).await?;
     told.rare_requests += told.members.len() as u64;
     Ok(told)
+}
+
+/// A broker of 5.x walks through all of its queues' files before it tells its counters, which it read first: 50 ms at 400 queues, where 4.9 takes 2.
+fn count(admin: &Arc<RocketMqAdmin>, address: &str, limit: Duration) -> JoinHandle<Result<Counters, RemotingError>> {
+    let (admin, address) = (Arc::clone(admin), address.to_owned());
+    tokio::spawn(async move {
+        match admin.ask_within::<Runtime>(&address, Request::new(RequestCode::GetBrokerRuntimeInfo), limit).await {
+            Ok(runtime) => Ok(runtime.counters()),
+            // For a second after its start a broker has no counters.
+            Err(error) if error.answer() == Some(answers::SYSTEM_ERROR) => Ok(Counters::default()),
+            Err(error) => Err(error),
+        }
+    })
 }
 
 async fn read_lists(

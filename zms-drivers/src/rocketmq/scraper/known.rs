@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::super::admin::bodies::{Offsets, QueueEnds, TopicConfig, TopicStats};
+use super::super::remoting::RemotingError;
 use super::super::route::ClusterInfo;
-use crate::broker::{Ends, PartitionId, Range, Topic};
+use crate::broker::{Counters, Ends, PartitionId, Range, Topic};
 
 /// A master, with what its slaves are.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct KnownBroker {
     /// As asked last; kept while it is silent, so that lag there is unknown and not too small.
     pub offsets: Offsets,
     puts: Puts,
+    /// Its counters are on their way.
+    pub counting: Option<JoinHandle<Result<Counters, RemotingError>>>,
     /// When a name server listed it last.
     listed: Instant,
     /// When topics and groups were read last; `None`: to be read in the next tick.
@@ -73,6 +77,7 @@ impl KnownBroker {
             stats: BTreeMap::new(),
             offsets: Offsets::default(),
             puts: Puts::default(),
+            counting: None,
             listed: now,
             read: None,
         }
@@ -85,9 +90,14 @@ impl KnownBroker {
         self.topics.keys().filter(due).cloned().collect()
     }
 
-    /// Topics that must be asked for too, after the others grew by `seen` messages: all the rest when the broker stored more (`total`),
-    /// and those whose groups stand beyond the end that is known.
-    pub fn rest(&mut self, begun: Instant, total: Option<i64>, seen: i64) -> Vec<String> {
+    /// Topics that must be asked for too, after the others grew by `seen` messages: all the rest when the broker stored more, and those whose
+    /// groups stand beyond the end that is known. `counters`: `None` if the broker has not counted yet.
+    pub fn rest(&mut self, begun: Instant, counters: Option<&Counters>, seen: i64) -> Vec<String> {
+        let total = match counters {
+            Some(counters) => counters.stored.and_then(|stored| i64::try_from(stored).ok()),
+            // As if it had stored nothing: what was seen meanwhile is taken off when it has counted.
+            None => self.puts.total,
+        };
         let all = self.puts.unseen(total, seen);
         let mut beyond = BTreeSet::new();
         for (topic, _, offsets) in self.offsets.each() {
@@ -175,6 +185,10 @@ mod tests {
         TopicStats { offset_table: BTreeMap::from([(key, ends)]) }
     }
 
+    fn stored(messages: u64) -> Counters {
+        Counters { stored: Some(messages), ..Counters::default() }
+    }
+
     fn known(now: Instant, ends: &[(&str, i64)]) -> KnownBroker {
         let mut known = KnownBroker::new(now);
         let config = TopicConfig { read_queue_nums: 1, write_queue_nums: 1, perm: 6, ..TopicConfig::default() };
@@ -203,29 +217,31 @@ mod tests {
         let begun = Instant::now();
         let mut known = known(begun, &[("idle", 5), ("orders", 5)]);
         let tick = |n: u64| begun + Duration::from_secs(n);
-        known.rest(tick(0), Some(100), 0);
+        known.rest(tick(0), Some(&stored(100)), 0);
         known.read_stats("orders", stats(8), tick(1));
-        assert!(known.rest(tick(1), Some(103), 3).is_empty(), "three were stored, three were seen");
+        assert!(known.rest(tick(1), Some(&stored(103)), 3).is_empty(), "three were stored, three were seen");
         // Two more came between the broker's count and the look at the topic: they are counted in the next tick.
         known.read_stats("orders", stats(10), tick(2));
-        assert!(known.rest(tick(2), Some(103), 2).is_empty());
+        assert!(known.rest(tick(2), Some(&stored(103)), 2).is_empty());
         known.read_stats("orders", stats(10), tick(3));
-        assert!(known.rest(tick(3), Some(105), 0).is_empty());
+        assert!(known.rest(tick(3), Some(&stored(105)), 0).is_empty());
         known.read_stats("orders", stats(11), tick(4));
-        assert_eq!(known.rest(tick(4), Some(107), 1), ["idle"], "one of two was seen");
+        assert_eq!(known.rest(tick(4), Some(&stored(107)), 1), ["idle"], "one of two was seen");
         known.read_stats("idle", stats(6), tick(4));
         known.read_stats("orders", stats(11), tick(5));
-        assert!(known.rest(tick(5), Some(107), 0).is_empty());
-        assert_eq!(known.rest(tick(6), Some(3), 0).len(), 2, "the broker was started again");
+        assert!(known.rest(tick(5), Some(&stored(107)), 0).is_empty());
+        assert!(known.rest(tick(6), None, 2).is_empty(), "it has not counted yet");
+        assert!(known.rest(tick(7), Some(&stored(109)), 0).is_empty(), "two were stored, and seen a tick before");
+        assert_eq!(known.rest(tick(8), Some(&stored(3)), 0).len(), 2, "the broker was started again");
     }
 
     #[test]
     fn a_topic_whose_group_stands_beyond_its_end_is_asked_for() {
         let begun = Instant::now();
         let mut known = known(begun, &[("idle", 5), ("orders", 5)]);
-        known.rest(begun, Some(1), 0);
+        known.rest(begun, Some(&stored(1)), 0);
         known.offsets.offset_table.insert("idle@billing".to_owned(), BTreeMap::from([(0, 6)]));
-        assert_eq!(known.rest(begun + Duration::from_secs(1), Some(1), 0), ["idle"]);
+        assert_eq!(known.rest(begun + Duration::from_secs(1), Some(&stored(1)), 0), ["idle"]);
     }
 
     #[test]

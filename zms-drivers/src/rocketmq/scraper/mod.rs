@@ -1,7 +1,7 @@
 //! What a collector asks of a RocketMQ cluster in each tick: [`RocketMqScraper`].
 //!
 //! Three round trips: who is there (106); of each master all committed offsets (43); then ends of topics (202), one request each, because
-//! no request asks for all. A master's counters (28) come meanwhile. `known` is what is kept between ticks, `ask` what one broker is
+//! no request asks for all. A master's counters (28) come meanwhile, or for the next tick. `known` is what is kept between ticks, `ask` what one broker is
 //! asked; this file puts the answers together. Masters only: what a slave knows of offsets is seconds old.
 
 mod ask;
@@ -51,7 +51,7 @@ impl Default for Pace {
 pub struct RocketMqScraper {
     /// How often it asks for what changes rarely.
     pub pace: Pace,
-    admin: RocketMqAdmin,
+    admin: Arc<RocketMqAdmin>,
     known: Known,
     counted: BTreeMap<String, Counted>,
     ticks: u64,
@@ -79,7 +79,7 @@ impl RocketMqScraper {
     /// # Errors
     /// [`BrokerError::Refused`] if the endpoint cannot be right.
     pub fn new(endpoint: &Endpoint) -> Result<Self, BrokerError> {
-        let admin = RocketMqAdmin::new(endpoint)?;
+        let admin = Arc::new(RocketMqAdmin::new(endpoint)?);
         let (known, counted, away) = (Known::default(), BTreeMap::new(), BTreeSet::new());
         Ok(Self { pace: Pace::default(), admin, known, counted, ticks: 0, away })
     }
