@@ -147,8 +147,7 @@ async fn watch(name: ClusterName, source: Source, tools: Tools) {
             Ok(scraper) => ask(scraper.as_mut(), &name, deadline).await,
             Err(error) => Err(error.clone()),
         };
-        let mut outcome = tick::tick(&name, at_ms, said, &mut before);
-        outcome.cluster.kind = kind;
+        let outcome = tick::tick(&name, kind, at_ms, said, &mut before);
         tools.sink.push(outcome.points);
         tools.board.put(at_ms, outcome.cluster, outcome.topics, outcome.groups);
     }

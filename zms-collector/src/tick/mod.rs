@@ -13,7 +13,7 @@ use zms_core::collect::{Attempt, ClusterFigures, GroupFigures, Reach, TopicFigur
 use zms_core::metadata::BrokerKind;
 use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::series::{CLUSTER, Point, ROCKETMQ_BROKER, TOPIC};
-use zms_drivers::broker::{BrokerError, BrokerId, Counters, Ends, PartitionId, Scrape, Topic};
+use zms_drivers::broker::{BrokerError, BrokerId, Counters, Ends, PartitionId, Scrape, Topic, not_internal};
 
 /// What a tick leaves for the next one.
 #[derive(Debug, Clone, Default)]
@@ -42,17 +42,23 @@ pub struct Outcome {
 }
 
 /// Figures of one tick. `at_ms`: its time; `before`: the tick before, replaced when the cluster said something.
-pub fn tick(cluster: &ClusterName, at_ms: i64, said: Result<Scrape, BrokerError>, before: &mut Option<Before>) -> Outcome {
+pub fn tick(
+    cluster: &ClusterName,
+    kind: BrokerKind,
+    at_ms: i64,
+    said: Result<Scrape, BrokerError>,
+    before: &mut Option<Before>,
+) -> Outcome {
     match said {
-        Ok(scrape) => whole(cluster, at_ms, scrape, before),
-        Err(error) => away(cluster, at_ms, &error),
+        Ok(scrape) => whole(cluster, kind, at_ms, scrape, before),
+        Err(error) => away(cluster, kind, at_ms, &error),
     }
 }
 
-fn away(cluster: &ClusterName, at_ms: i64, error: &BrokerError) -> Outcome {
+fn away(cluster: &ClusterName, kind: BrokerKind, at_ms: i64, error: &BrokerError) -> Outcome {
     let figures = ClusterFigures {
         cluster: cluster.clone(),
-        kind: BrokerKind::Kafka,
+        kind,
         reach: Reach::Away(error.to_string()),
         attempt: Attempt::default(),
         brokers: None,
@@ -69,7 +75,7 @@ fn away(cluster: &ClusterName, at_ms: i64, error: &BrokerError) -> Outcome {
     Outcome { cluster: figures, topics: Vec::new(), groups: Vec::new(), points: vec![point] }
 }
 
-fn whole(cluster: &ClusterName, at_ms: i64, scrape: Scrape, before: &mut Option<Before>) -> Outcome {
+fn whole(cluster: &ClusterName, kind: BrokerKind, at_ms: i64, scrape: Scrape, before: &mut Option<Before>) -> Outcome {
     let earlier = before.as_ref().filter(|before| before.at_ms < at_ms);
     let seconds = earlier.map(|before| seconds(at_ms - before.at_ms));
     let mut topics = Vec::with_capacity(scrape.topics.len());
@@ -83,7 +89,7 @@ fn whole(cluster: &ClusterName, at_ms: i64, scrape: Scrape, before: &mut Option<
     }
     let groups = groups::figures(cluster, &scrape, earlier.map(|before| &before.committed), seconds);
     points.extend(groups::points(cluster, &scrape, &groups, at_ms));
-    let figures = cluster_figures(cluster, &scrape, &topics, &groups);
+    let figures = cluster_figures((cluster, kind), &scrape, &topics, &groups);
     points.push(cluster_point(&figures, &groups, at_ms));
     for (id, counters) in &scrape.counters {
         let last = earlier.and_then(|before| before.counters.get(id));
@@ -161,18 +167,22 @@ fn topic_point(figures: &TopicFigures, at_ms: i64) -> Point {
         .with("rate_in", figures.rate_in)
 }
 
-fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigures], lines: &[GroupFigures]) -> ClusterFigures {
+fn cluster_figures(
+    (cluster, kind): (&ClusterName, BrokerKind),
+    scrape: &Scrape,
+    topics: &[TopicFigures],
+    lines: &[GroupFigures],
+) -> ClusterFigures {
     let reach = match scrape.silent.as_slice() {
         [] => Reach::Whole,
         silent => Reach::Partly(silent.iter().map(|(id, why)| format!("broker {id}: {why}")).collect::<Vec<_>>().join("; ")),
     };
     let sum = |of: fn(&TopicFigures) -> u32| topics.iter().map(of).sum::<u32>();
-    // RocketMQ has a dozen topics of its own with a thousand queues before anybody makes one.
-    let own = || scrape.topics.iter().map(|(topic, _)| topic).filter(|topic| !topic.internal);
+    let (of_people, partitions) = not_internal(scrape.topics.iter().map(|(topic, _)| topic));
     let rates: Vec<f64> = topics.iter().filter_map(|topic| topic.rate_in).collect();
     ClusterFigures {
         cluster: cluster.clone(),
-        kind: BrokerKind::Kafka,
+        kind,
         reach,
         attempt: Attempt {
             took_ms: u64::try_from(scrape.cost.took.as_millis()).unwrap_or(u64::MAX),
@@ -181,8 +191,8 @@ fn cluster_figures(cluster: &ClusterName, scrape: &Scrape, topics: &[TopicFigure
         },
         brokers: Some(count(scrape.view.brokers.len())),
         controller: scrape.view.controller.as_ref().and_then(BrokerId::plain),
-        topics: Some(count(own().count())),
-        partitions: Some(count(own().map(|topic| topic.partitions.len()).sum())),
+        topics: Some(count(of_people)),
+        partitions: Some(count(partitions)),
         under_replicated: Some(sum(|topic| topic.under_replicated)),
         offline: Some(sum(|topic| topic.offline)),
         groups: Some(count(scrape.groups.len())),

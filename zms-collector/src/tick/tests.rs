@@ -42,7 +42,7 @@ fn rate_in(ticks: &[&[Option<i64>]]) -> Option<f64> {
     let (mut before, mut rate) = (None, None);
     for (at, ends) in (1..).zip(ticks) {
         let topics = if ends.is_empty() { Vec::new() } else { vec![topic("orders", ends)] };
-        rate = tick(&cluster(), at * 10_000, Ok(scrape(topics, Vec::new())), &mut before)
+        rate = tick(&cluster(), BrokerKind::Kafka, at * 10_000, Ok(scrape(topics, Vec::new())), &mut before)
             .topics
             .first()
             .and_then(|topic| topic.rate_in);
@@ -76,7 +76,7 @@ fn lag_is_end_minus_committed_and_what_is_not_committed_is_unknown() {
         (&[(0, 12), (1, 10)], Some(-2), Some(0), 1, 1),
     ] {
         let said = scrape(vec![topic("orders", &[Some(10), Some(10), None])], vec![group("billing", "orders", offsets)]);
-        let outcome = tick(&cluster(), 1, Ok(said), &mut None);
+        let outcome = tick(&cluster(), BrokerKind::Kafka, 1, Ok(said), &mut None);
         assert_eq!(outcome.groups.len(), lines, "{offsets:?}");
         assert_eq!(outcome.cluster.quiet.len(), 1 - lines, "{offsets:?}: a group without a line is named all the same");
         if let Some(line) = outcome.groups.first() {
@@ -96,7 +96,7 @@ fn a_group_that_goes_back_has_no_rate_for_that_tick() {
         .zip(1..)
         .map(|(offset, at)| {
             let said = scrape(vec![topic("orders", &[Some(50)])], vec![group("billing", "orders", &[(0, *offset)])]);
-            tick(&cluster(), at * 10_000, Ok(said), &mut before).groups[0].rate_out
+            tick(&cluster(), BrokerKind::Kafka, at * 10_000, Ok(said), &mut before).groups[0].rate_out
         })
         .collect();
     assert_eq!(rates, [None, Some(3.0), None, Some(1.0)]);
@@ -106,12 +106,12 @@ fn a_group_that_goes_back_has_no_rate_for_that_tick() {
 fn a_cluster_that_is_away_has_no_figures_but_that_and_the_rate_after_it_covers_the_gap() {
     let mut before = None;
     let said = |end| scrape(vec![topic("orders", &[Some(end)])], Vec::new());
-    tick(&cluster(), 10_000, Ok(said(0)), &mut before);
+    tick(&cluster(), BrokerKind::Kafka, 10_000, Ok(said(0)), &mut before);
     let error = BrokerError::Unreachable { cluster: "main".to_owned(), why: "refused".to_owned() };
-    let outcome = tick(&cluster(), 20_000, Err(error), &mut before);
+    let outcome = tick(&cluster(), BrokerKind::Kafka, 20_000, Err(error), &mut before);
     assert!(matches!(outcome.cluster.reach, Reach::Away(_)) && outcome.cluster.rate_in.is_none() && outcome.topics.is_empty());
     assert_eq!(outcome.points[0].fields, [("reach", Number::Whole(0))]);
-    let outcome = tick(&cluster(), 30_000, Ok(said(40)), &mut before);
+    let outcome = tick(&cluster(), BrokerKind::Kafka, 30_000, Ok(said(40)), &mut before);
     assert_eq!(outcome.topics[0].rate_in, Some(2.0));
 }
 
@@ -119,7 +119,7 @@ fn a_cluster_that_is_away_has_no_figures_but_that_and_the_rate_after_it_covers_t
 fn a_silent_broker_is_named() {
     let mut said = scrape(vec![topic("orders", &[None])], Vec::new());
     said.silent.push((2.into(), "no answer within 10 s".to_owned()));
-    let outcome = tick(&cluster(), 1, Ok(said), &mut None);
+    let outcome = tick(&cluster(), BrokerKind::Kafka, 1, Ok(said), &mut None);
     assert_eq!(outcome.cluster.reach, Reach::Partly("broker 2: no answer within 10 s".to_owned()));
     assert_eq!((outcome.topics[0].end, outcome.topics[0].kept), (None, None));
 }
@@ -129,11 +129,11 @@ proptest! {
     #[test]
     fn rates_integrate_to_the_number_of_messages(steps in proptest::collection::vec((0_i64..5_000, 1_i64..60), 1..40)) {
         let (mut before, mut at, mut end, mut sum) = (None, 0, 0, 0.0);
-        tick(&cluster(), at, Ok(scrape(vec![topic("orders", &[Some(0)])], Vec::new())), &mut before);
+        tick(&cluster(), BrokerKind::Kafka, at, Ok(scrape(vec![topic("orders", &[Some(0)])], Vec::new())), &mut before);
         for (new, seconds) in &steps {
             (at, end) = (at + seconds * 1000, end + new);
             let said = scrape(vec![topic("orders", &[Some(end)])], Vec::new());
-            let rate = tick(&cluster(), at, Ok(said), &mut before).topics[0].rate_in.unwrap();
+            let rate = tick(&cluster(), BrokerKind::Kafka, at, Ok(said), &mut before).topics[0].rate_in.unwrap();
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             { sum += rate * *seconds as f64; }
         }
@@ -149,7 +149,8 @@ fn what_a_master_of_rocketmq_counts_becomes_rates_unless_it_began_anew() {
     for (at, stored, put_rate) in [(1, 100, None), (2, 300, Some(20.0)), (3, 5, None), (4, 25, Some(2.0))] {
         let counters = Counters { stored: Some(stored), log_disk: Some(0.5), sends_waiting: Some(7), ..Counters::default() };
         let said = Scrape { counters: vec![(id.clone(), counters)], ..scrape(Vec::new(), Vec::new()) };
-        let outcome = tick(&cluster(), at * 10_000, Ok(said), &mut before);
+        let outcome = tick(&cluster(), BrokerKind::RocketMq, at * 10_000, Ok(said), &mut before);
+        assert_eq!(outcome.cluster.kind, BrokerKind::RocketMq);
         let point = outcome.points.iter().find(|point| point.measurement.name == "rocketmq_broker").unwrap();
         let figure = |name: &str| point.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
         assert_eq!(figure("put_rate"), put_rate.map(Number::Broken), "tick {at}");

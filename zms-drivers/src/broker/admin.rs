@@ -71,6 +71,12 @@ impl Topic {
     }
 }
 
+/// Topics that are not the brokers' own, and their partitions: RocketMQ has a dozen with a thousand queues before anybody makes one.
+pub fn not_internal<'a>(topics: impl IntoIterator<Item = &'a Topic>) -> (usize, usize) {
+    let of_people = topics.into_iter().filter(|topic| !topic.internal);
+    of_people.fold((0, 0), |(topics, partitions), topic| (topics + 1, partitions + topic.partitions.len()))
+}
+
 /// First offset still there and the next one to be written, for each partition by id; `None` where the leader did not answer.
 pub type Ends = BTreeMap<PartitionId, Option<Range>>;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zms_core::metadata::BrokerKind;
+use zms_drivers::broker::not_internal;
 
 use super::TopicWish;
 use crate::app::App;
@@ -87,12 +88,10 @@ async fn look(app: &App, cluster: Cluster) -> Candidate {
         Ok::<_, zms_drivers::broker::BrokerError>((admin.describe().await?, admin.topics().await?))
     };
     match tokio::time::timeout(DEADLINE, ask).await {
-        Ok(Ok((view, topics))) => Candidate {
-            cluster,
-            brokers: Ok(view.brokers.len()),
-            topics: Some(topics.iter().filter(|topic| !topic.internal).count()),
-            partitions: Some(topics.iter().filter(|topic| !topic.internal).map(|topic| topic.partitions.len()).sum()),
-        },
+        Ok(Ok((view, topics))) => {
+            let (topics, partitions) = not_internal(&topics);
+            Candidate { cluster, brokers: Ok(view.brokers.len()), topics: Some(topics), partitions: Some(partitions) }
+        }
         Ok(Err(error)) => Candidate { cluster, brokers: Err(error.to_string()), topics: None, partitions: None },
         Err(_) => {
             let why = format!("{} did not answer within {} s", cluster.name, DEADLINE.as_secs());

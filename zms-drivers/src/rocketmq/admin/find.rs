@@ -72,7 +72,7 @@ fn found(broker: &Arc<str>, message: Stored) -> Option<FoundMessage> {
 }
 
 impl RocketMqAdmin {
-    /// Asks all brokers. One that is silent costs its messages: [`BrokerError`], unless others have some.
+    /// Asks all masters. Without the answer of one a list of messages would look whole, so there is none; an id that was found is found.
     pub(super) async fn find(&self, topic: &PhysicalName, by: &Lookup) -> Result<Vec<FoundMessage>, BrokerError> {
         let what = format!("messages of topic {topic}");
         let info = self.cluster(&what).await?;
@@ -106,11 +106,15 @@ impl RocketMqAdmin {
             })
         {
             let view = Request::new(RequestCode::ViewMessageById).with("topic", topic).with("offset", offset);
-            let seen = self.messages_of(address, view).await.map_err(|error| self.classify(&what, error))?;
+            let seen = match self.messages_of(address, view).await {
+                // So brokers say that there is no message at that place.
+                Err(error) if error.answer() == Some(answers::SYSTEM_ERROR) => Vec::new(),
+                seen => seen.map_err(|error| self.classify(&what, error))?,
+            };
             all.extend(seen.into_iter().filter(|seen| seen.topic == topic.as_str()).filter_map(|seen| found(&broker, seen)));
         }
         match failed {
-            Some(error) if all.is_empty() => Err(self.classify(&what, error)),
+            Some(error) if all.is_empty() || matches!(by, Lookup::Key(_)) => Err(self.classify(&what, error)),
             _ => {
                 all.sort_by_key(|found| std::cmp::Reverse(found.message.timestamp_ms));
                 all.truncate(MOST_FOUND);
@@ -126,8 +130,7 @@ impl RocketMqAdmin {
                 let garbled = |why| RemotingError::Garbled { address: address.to_owned(), code, why };
                 decode(answer.body).map_err(garbled)
             }
-            // Brokers say of a message that is not there that the request failed.
-            Err(error) if matches!(error.answer(), Some(answers::NOT_FOUND | answers::SYSTEM_ERROR)) => Ok(Vec::new()),
+            Err(error) if error.answer() == Some(answers::NOT_FOUND) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }

@@ -23,6 +23,13 @@ pub async fn adopted(stage: &Stage, name: &str, address: &str) -> Cluster {
     adopt(&stage.app, actor(&olga), &stage.environment, &wish(name, address), now_ms()).await.unwrap()
 }
 
+async fn published(stage: &Stage, name: &str, address: &str) {
+    adopted(stage, name, address).await;
+    let olga = user("olga", Role::Operator);
+    let flow = publish(&stage.app, actor(&olga), &stage.environment, name, now_ms()).await.unwrap();
+    until("it is published", async || stage.app.engine.view(&flow).await.unwrap().status.is_final()).await;
+}
+
 async fn field_of(done: Result<impl std::fmt::Debug>) -> Vec<String> {
     match done {
         Err(Error::Invalid(problems)) => problems.into_iter().map(|problem| problem.field).collect(),
@@ -190,9 +197,7 @@ async fn statistics_are_made_on_an_adopted_cluster_where_there_is_no_other_and_g
     let stage = Stage::set().await;
     let olga = user("olga", Role::Operator);
     let (app, environment) = (&stage.app, &stage.environment);
-    adopted(&stage, "old-kafka", "10.0.0.9:9092").await;
-    let flow = publish(app, actor(&olga), environment, "old-kafka", now_ms()).await.unwrap();
-    until("it is published", async || app.engine.view(&flow).await.unwrap().status.is_final()).await;
+    published(&stage, "old-kafka", "10.0.0.9:9092").await;
     assert!(stage.node("/zms/topic/zms_statistics").contains("clusterName=old-kafka"));
     stage.meta.cut();
     let flow = let_go(app, actor(&olga), environment, "old-kafka", now_ms()).await.unwrap();
@@ -210,9 +215,7 @@ async fn a_published_cluster_that_asks_for_a_login_from_now_on_tells_application
     let stage = Stage::set().await;
     let olga = user("olga", Role::Operator);
     let (app, environment) = (&stage.app, &stage.environment);
-    adopted(&stage, "old-kafka", "10.0.0.9:9092").await;
-    let flow = publish(app, actor(&olga), environment, "old-kafka", now_ms()).await.unwrap();
-    until("it is published", async || app.engine.view(&flow).await.unwrap().status.is_final()).await;
+    published(&stage, "old-kafka", "10.0.0.9:9092").await;
     assert!(!stage.node("/zms/cluster/old-kafka").contains("SCRAM"));
     let login = ClusterChange {
         mechanism: Some("scram-sha-256".into()),

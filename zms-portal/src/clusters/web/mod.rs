@@ -14,7 +14,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
-use zms_drivers::broker::{Broker, BrokerError, BrokerId};
+use zms_drivers::broker::{Broker, BrokerError, BrokerId, not_internal};
 
 use super::{Cluster, State as TakenOver, TakeOver, store, subject};
 use crate::access::{Role, User};
@@ -203,7 +203,7 @@ async fn look(app: &App, cluster: &Cluster) -> std::result::Result<Live, BrokerE
     let admin = app.brokers.admin(cluster)?;
     let (view, topics) = (admin.describe().await?, admin.topics().await?);
     let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
-    let own = || topics.iter().filter(|topic| !topic.internal);
+    let (of_people, their_partitions) = not_internal(&topics);
     let brokers = view.brokers.into_iter().map(|broker| BrokerRow {
         leaders: partitions().filter(|partition| partition.leader.as_ref() == Some(&broker.id)).count(),
         replicas: partitions().filter(|partition| partition.replicas.contains(&broker.id)).count(),
@@ -213,8 +213,8 @@ async fn look(app: &App, cluster: &Cluster) -> std::result::Result<Live, BrokerE
     Ok(Live {
         controller: view.controller,
         brokers: brokers.collect(),
-        topics: own().count(),
-        partitions: own().map(|topic| topic.partitions.len()).sum(),
+        topics: of_people,
+        partitions: their_partitions,
         under_replicated: topics.iter().map(zms_drivers::broker::Topic::under_replicated).sum(),
         offline: partitions().filter(|partition| partition.leader.is_none()).count(),
     })
