@@ -62,6 +62,7 @@ pub async fn run_app(app: App) -> anyhow::Result<()> {
     });
     tokio::spawn(metrics::keep(app.clone(), stop.clone()));
     tokio::spawn(metrics::follow(app.clone(), stop.clone()));
+    tokio::spawn(metadata::heartbeat::keep(app.clone(), stop.clone()));
     let servers = [
         tokio::spawn(serve_tls(ui, app.authority.server_config(Listener::Ui)?, ui_router(&app), stop.clone())),
         tokio::spawn(serve_tls(agents, app.authority.server_config(Listener::Agents)?, agent_router(&app), stop.clone())),

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::external::{self, External, Found, NewExternal};
+use super::heartbeat::Told;
 use super::rights::{self, Mode};
 use crate::access::{Actor, Address, Role, User};
 use crate::app::{App, now_ms};
@@ -22,6 +23,7 @@ pub fn api() -> OpenApiRouter<App> {
         .routes(routes!(get_metadata_store, put_metadata_store, delete_metadata_store))
         .routes(routes!(try_metadata_store))
         .routes(routes!(get_metadata_rights, put_metadata_rights))
+        .routes(routes!(get_metadata_heartbeat))
 }
 
 /// The ZooKeeper that ZMS did not install and that holds an environment's metadata. Its password is never shown.
@@ -124,4 +126,14 @@ async fn put_metadata_rights(
     let actor = Actor { user: &user, address: &address.0 };
     let flow = rights::switch(&app, actor, &environment, (wanted.mode, &wanted.confirm), now_ms()).await?;
     Ok((StatusCode::ACCEPTED, Json(Begun { flow })))
+}
+
+/// What this portal last saw of the number that a portal writes into the metadata store each second. It stands still when no portal can write there;
+/// `problem` says why this one cannot.
+#[utoipa::path(get, path = "/environments/{env}/metadata-heartbeat", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
+    responses((status = 200, description = "The last beat", body = Told)))]
+async fn get_metadata_heartbeat(user: User, State(app): State<App>, Path(env): Path<String>) -> Result<Json<Told>> {
+    user.require(Role::Viewer)?;
+    let environment = environments::find_by_name(&app.db, &env).await?;
+    Ok(Json(app.metadata.heartbeat(&environment.id)))
 }

@@ -2,12 +2,13 @@
 //!
 //! 1. [`Metadata::store`]: the environment's ZooKeeper, connected when it is first needed. 2. [`Metadata::publish`]: one node made as it
 //!    is wanted. `tree`: what stands there before any topic. `node`: how a node is changed without losing what others put into it.
-//! 3. [`external`]: a ZooKeeper that ZMS did not install. 4. [`rights`]: who may write there. `client_file`: how applications are let in.
+//! 3. [`external`]: a ZooKeeper that ZMS did not install. 4. [`rights`]: who may write there. [`heartbeat`]: that it can be written. `client_file`: how applications are let in.
 //!    `web` pages, `api` REST.
 
 mod api;
 mod client_file;
 pub mod external;
+pub mod heartbeat;
 mod node;
 pub mod rights;
 #[cfg(test)]
@@ -58,6 +59,8 @@ struct Parts {
     authority: Option<Authority>,
     /// By environment id.
     open: Mutex<BTreeMap<String, Opened>>,
+    /// The same.
+    beats: std::sync::Mutex<BTreeMap<String, heartbeat::Told>>,
 }
 
 #[derive(Clone)]
@@ -132,7 +135,13 @@ impl From<MetaError> for PublishError {
 impl Metadata {
     /// Of this portal. Nothing is dialled yet.
     pub fn new(db: Db, vault: Vault, authority: Authority) -> Self {
-        Self(Arc::new(Parts { db, vault, authority: Some(authority), open: Mutex::default() }))
+        Self(Arc::new(Parts {
+            db,
+            vault,
+            authority: Some(authority),
+            open: Mutex::default(),
+            beats: std::sync::Mutex::default(),
+        }))
     }
 
     /// A store instead of the environment's own.

@@ -1,5 +1,7 @@
+use zms_core::metadata::system::Heartbeat;
 use zms_drivers::meta::fake::FakeMeta;
 
+use super::heartbeat::{Heart, Rest};
 use super::*;
 
 fn environment() -> Environment {
@@ -79,4 +81,68 @@ async fn garbage_in_a_node_is_not_overwritten() {
         matches!(publish(&store, &topic("k"), Order::default()).await, Err(PublishError::Refused(why)) if why.contains("/zms/topic/orders"))
     );
     assert_eq!(text(&store, "/zms/topic/orders"), "path=C:\\users");
+}
+
+fn beat_in(store: &FakeMeta) -> Option<Heartbeat> {
+    store.value("/zms/system/heartbeat").map(|value| serde_json::from_slice(&value).unwrap())
+}
+
+#[tokio::test]
+async fn one_portal_beats_and_another_goes_on_when_it_falls_silent() {
+    let store = FakeMeta::new();
+    tree::prepare(&*store, &environment(), Mode::Secured).await.unwrap();
+    let (mut one, mut other) = (Heart::default(), Heart::default());
+    for second in 1..=5 {
+        let beat = Heartbeat { n: second, at: 1_000 * second as i64 };
+        assert_eq!(one.beat(&*store, "01ENV", beat.at).await, Ok(beat));
+        assert_eq!(other.beat(&*store, "01ENV", 7).await, Ok(beat), "looks, and does not beat");
+    }
+    // The first is silent: the other waits three looks that find nothing new.
+    for _ in 0..2 {
+        assert_eq!(other.beat(&*store, "01ENV", 9_000).await.unwrap().n, 5);
+    }
+    assert_eq!(other.beat(&*store, "01ENV", 9_000).await, Ok(Heartbeat { n: 6, at: 9_000 }));
+    assert_eq!(other.beat(&*store, "01ENV", 10_000).await.unwrap().n, 7);
+    // The first comes back, finds the node changed and looks on.
+    for second in 8..=12 {
+        assert_eq!(one.beat(&*store, "01ENV", 1).await.unwrap().n, second - 1);
+        assert_eq!(other.beat(&*store, "01ENV", 2).await.unwrap().n, second);
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_goes_on_after_a_lost_connection_a_deleted_node_and_garbage_in_it() {
+    let store = FakeMeta::new();
+    tree::prepare(&*store, &environment(), Mode::Secured).await.unwrap();
+    let mut heart = Heart::default();
+    for second in 1..=3 {
+        heart.beat(&*store, "01ENV", second).await.unwrap();
+    }
+    store.cut();
+    let refused = heart.beat(&*store, "01ENV", 4).await;
+    assert!(matches!(&refused, Err(Rest(why)) if why.contains("not connected")), "{refused:?}");
+    store.heal();
+    assert_eq!(heart.beat(&*store, "01ENV", 5).await, Ok(Heartbeat { n: 4, at: 5 }), "it is ours still: nothing is waited for");
+    store.remove("/zms/system/heartbeat");
+    assert_eq!(heart.beat(&*store, "01ENV", 6).await, Ok(Heartbeat { n: 1, at: 6 }));
+    store.put("/zms/system/heartbeat", "\0garbage");
+    for _ in 0..4 {
+        heart.beat(&*store, "01ENV", 7).await.unwrap();
+    }
+    assert_eq!(beat_in(&store), Some(Heartbeat { n: 1, at: 7 }));
+}
+
+#[tokio::test]
+async fn nobody_beats_in_a_tree_that_is_not_theirs_to_write() {
+    let store = FakeMeta::new();
+    let mut heart = Heart::default();
+    let said = async |heart: &mut Heart| heart.beat(&*store, "01ENV", 1).await.unwrap_err().0;
+    assert!(said(&mut heart).await.contains("no metadata of ZMS"));
+    tree::prepare(&*store, &environment(), Mode::Secured).await.unwrap();
+    heart.beat(&*store, "01ENV", 1).await.unwrap();
+    store.put("/zms/system/role", r#"{"environment":"dev","role":"standby","term":2}"#);
+    assert!(said(&mut heart).await.contains("standby"));
+    store.put("/zms/system/id", "01OTHER");
+    assert!(said(&mut heart).await.contains("another environment"));
+    assert_eq!(beat_in(&store).unwrap().n, 1, "and nothing was written");
 }

@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 
 use super::external::{self, External, Found, NewExternal, Rights, Tree};
+use super::heartbeat::Told;
 use super::rights::{self, Mode};
 use super::{Way, client_file};
 use crate::access::{Actor, Address, Role, User};
@@ -40,6 +41,8 @@ struct StorePage {
     way: Option<Way>,
     external: Option<External>,
     mode: Mode,
+    beat: Told,
+    now: i64,
     switches: Vec<Steps>,
     form: NewExternal,
     problems: Problems,
@@ -60,6 +63,8 @@ impl StorePage {
         Ok(Self {
             way: app.metadata.way(&environment.id).await?,
             mode: rights::mode(&app.db, &environment.id).await?,
+            beat: app.metadata.heartbeat(&environment.id),
+            now: now_ms(),
             env: environment.name,
             chrome,
             operator,
@@ -74,6 +79,13 @@ impl StorePage {
     /// The same page with what was typed, but for the password.
     fn with(self, typed: NewExternal) -> Self {
         Self { form: NewExternal { password: String::new(), ..typed }, ..self }
+    }
+}
+
+fn beat_text(beat: &Told, now_ms: i64, m: &Messages) -> String {
+    match (beat.n, beat.age_s(now_ms)) {
+        (Some(n), Some(seconds)) => m.metadata_heartbeat_of(&n, &seconds),
+        _ => m.metadata_heartbeat_none().to_owned(),
     }
 }
 

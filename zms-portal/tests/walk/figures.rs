@@ -13,7 +13,7 @@ fn chart_of(stage: &Stage) -> String {
 }
 
 /// Asks until it holds.
-async fn until(what: &str, patience: Duration, stage: &Stage, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(what: &str, patience: Duration, stage: &Stage, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let end = Instant::now() + patience;
     loop {
         let said = stage.get(path).await;
