@@ -124,15 +124,7 @@ impl Brokers {
         *lock(&self.every) = Some(admin);
     }
 
-    /// Another one instead of a cluster's own.
-    #[cfg(test)]
-    pub fn with(&self, cluster: &Cluster, admin: Arc<zms_drivers::broker::fake::FakeCluster>) {
-        for address in &cluster.addresses {
-            self.fake_at(address, &admin);
-        }
-    }
-
-    /// A cluster in memory behind an address.
+    /// A cluster in memory behind an address. To be put there before anybody dials it: connections are kept.
     #[cfg(test)]
     pub fn fake_at(&self, address: &str, cluster: &Arc<zms_drivers::broker::fake::FakeCluster>) {
         lock(&self.fakes).insert(address.to_owned(), cluster.clone());

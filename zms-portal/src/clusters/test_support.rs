@@ -66,12 +66,15 @@ impl Stage {
             ports.iter().map(port).map(|(address, name, port)| Port { name, address, port })
         };
         let ports: Vec<Port> = (1..=3).flat_map(on).collect();
+        // Before the worker can hear of the cluster: it would keep the connection that it opened first.
+        for port in &ports {
+            self.app.brokers.fake_at(&port.socket(), &self.brokers);
+        }
         let ports = ports.iter().collect();
         let new = NewService { id: &service, name: kind, kind, environment_id: &self.environment.id, ports };
         super::begin(&self.app, &mut tx, &new, now_ms()).await.unwrap();
         tx.commit().await.unwrap();
         let cluster = super::find(&self.app.db, &self.environment.id, kind).await.unwrap();
-        self.app.brokers.with(&cluster, self.brokers.clone());
         self.app.engine.wake();
         cluster
     }

@@ -84,7 +84,7 @@ impl StorePage {
 
 fn beat_text(beat: &Told, now_ms: i64, m: &Messages) -> String {
     match (beat.n, beat.age_s(now_ms)) {
-        (Some(n), Some(seconds)) => m.metadata_heartbeat_of(&n, &seconds),
+        (Some(n), Some(seconds)) => m.metadata_heartbeat_of(n, seconds),
         _ => m.metadata_heartbeat_none().to_owned(),
     }
 }

@@ -238,13 +238,14 @@ async fn the_second_instance_keeps_its_old_settings_while_the_first_is_not_healt
 async fn clients_of_a_rocketmq_master_send_elsewhere_before_it_stops_while_another_goes_on() {
     let portal = Portal::start().await;
     let (app, environment, operator) = (&portal.app, &portal.environment, &portal.operator);
+    let brokers = FakeCluster::new("mq", 2);
+    for name_server in ["10.0.0.1:9876", "10.0.0.2:9876"] {
+        app.brokers.fake_at(name_server, &brokers);
+    }
     let flow = portal.install(portal.wish("mq", "rocketmq", 2)).await.unwrap();
     portal.until_flow(&flow, "done").await;
     let cluster = clusters::find(&app.db, &environment.id, "mq").await.unwrap();
     assert_eq!(cluster.addresses, ["10.0.0.1:9876", "10.0.0.2:9876"], "its name servers");
-    let brokers = FakeCluster::new("mq", 2);
-    app.brokers.with(&cluster, brokers.clone());
-    app.brokers.forget(&cluster.id);
     app.brokers.set_routes_known(Duration::from_millis(500));
     let act = async |instance, act| change::act(app, actor(operator), environment, "mq", instance, act, now_ms()).await.unwrap();
     let phases = async || {

@@ -141,18 +141,14 @@ impl Stage {
 
     /// kill -9 of an instance, if it runs.
     pub fn kill_instance(&self, id: &str) {
-        for pid in self.instances().remove(id).unwrap_or_default() {
-            let _ = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(Stdio::null()).status();
-        }
+        kill(&self.instances().remove(id).unwrap_or_default());
     }
 
     /// kill -9; the portal, which nothing restarts on such a machine, is started again as the quickstart does.
     pub fn kill_9(&self, program: &str) {
         let pids = self.of(program);
         assert!(!pids.is_empty(), "{program} does not run");
-        for pid in pids {
-            let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
-        }
+        kill(&pids);
         if program == "zms-portal" {
             self.quickstart(&["--start"]);
         }
@@ -275,6 +271,19 @@ impl Drop for Example {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// kill -9, and waits until they have ended: whoever looks for a successor must not find them.
+fn kill(pids: &[u32]) {
+    for pid in pids {
+        let _ = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(Stdio::null()).status();
+    }
+    let end = Instant::now() + Duration::from_secs(10);
+    // What has ended and is not waited for yet has no command line.
+    while pids.iter().any(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| !command.is_empty())) {
+        assert!(Instant::now() < end, "{pids:?} do not end");
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
