@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # What the scripts share. Source it: . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+# Where rustup keeps cargo: a shell that is older than it does not know.
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
 # Ends the script with a sentence on stderr.
 die() {
     echo "$(basename "$0"): $*" >&2
