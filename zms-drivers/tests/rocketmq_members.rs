@@ -197,6 +197,23 @@ async fn a_group_that_is_set_back_reads_again(bench: &Bench) {
     consumer.close(CLOSE).await.unwrap();
 }
 
+/// A topic that is made anew begins at 0, and a group may still stand where the old one ended: what was sent meanwhile must not be passed over.
+async fn a_group_that_stands_beyond_the_end_of_a_new_queue_reads_all_of_it(bench: &Bench) {
+    let topic = bench.topic("beyond", 2);
+    bench.send(&topic, 0..12).await;
+    let consumer = bench.member(&topic);
+    receive_all(&consumer, 0..12).await;
+    consumer.close(CLOSE).await.unwrap();
+    for (broker, queue) in [("broker-a", 0), ("broker-a", 1), ("broker-b", 0), ("broker-b", 1)] {
+        let fields = json!({"topic": topic.as_str(), "consumerGroup": topic.as_str(), "queueId": queue, "commitOffset": 100});
+        let answer = bench.server.ask(broker, 15, &fields);
+        assert!(answer.contains("\"code\":0"), "{answer}");
+    }
+    let consumer = bench.member(&topic);
+    receive_all(&consumer, 0..12).await;
+    consumer.close(CLOSE).await.unwrap();
+}
+
 /// Brokers lose one of two first commits of a group that come at the same moment.
 async fn first_commits_of_many_queues_are_kept(bench: &Bench) {
     let admin = open::admin(BrokerKind::RocketMq, &bench.endpoint()).unwrap();
@@ -231,6 +248,7 @@ async fn all(line: RocketLine) {
     what_java_compressed_is_read(&bench).await;
     first_commits_of_many_queues_are_kept(&bench).await;
     a_group_that_is_set_back_reads_again(&bench).await;
+    a_group_that_stands_beyond_the_end_of_a_new_queue_reads_all_of_it(&bench).await;
     a_topic_that_goes_is_missing_and_may_come_again(&bench).await;
     a_broker_that_hangs_delays_no_other(&bench).await;
     a_broker_that_died_comes_back(&mut bench).await;

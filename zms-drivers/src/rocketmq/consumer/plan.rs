@@ -51,6 +51,16 @@ pub(crate) fn pulled(code: i32, next: Option<i64>) -> Pulled {
     }
 }
 
+/// Where to read on when the broker has no place `next` and offers `offered`; `first` and `end` of the queue are of the same answer. A group that
+/// stands beyond the end of a queue that holds all it ever had stood in another queue of this name: brokers offer the end, and what was sent to
+/// the new queue meanwhile would be passed over.
+pub(crate) fn read_on(next: i64, offered: i64, first: Option<i64>, end: Option<i64>) -> i64 {
+    match (first, end) {
+        (Some(0), Some(end)) if next > end => 0,
+        _ => offered,
+    }
+}
+
 /// Whether a message is for this member. Brokers compare numbers made from tags, of which two tags may have the same.
 pub(crate) fn wanted(tags: &[String], tag: Option<&str>) -> bool {
     tags.is_empty() || tag.is_some_and(|tag| tags.iter().any(|wanted| wanted == tag))
@@ -62,6 +72,24 @@ mod tests {
 
     fn queues(numbers: &[i32]) -> Vec<Queue> {
         numbers.iter().map(|number| Queue { topic: "orders".into(), broker: "a".into(), number: *number }).collect()
+    }
+
+    #[test]
+    fn what_a_queue_that_was_made_anew_holds_is_not_passed_over() {
+        for (next, offered, first, end, expected) in [
+            (100, 12, Some(0), Some(12), 0),
+            (13, 12, Some(0), Some(12), 0),
+            // Set to another place by somebody, who may know better.
+            (12, 3, Some(0), Some(12), 3),
+            (3, 9, Some(0), Some(12), 9),
+            // Its broker lost the end of an old queue.
+            (1_005, 1_000, Some(400), Some(1_000), 1_000),
+            // What was behind is gone.
+            (3, 400, Some(400), Some(1_000), 400),
+            (100, 12, None, None, 12),
+        ] {
+            assert_eq!(read_on(next, offered, first, end), expected, "{next} of {first:?} to {end:?}, offered {offered}");
+        }
     }
 
     #[test]

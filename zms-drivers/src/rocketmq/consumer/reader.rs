@@ -8,7 +8,7 @@ use zms_core::metadata::ConsumeFrom;
 
 use super::commit;
 use super::lock;
-use super::plan::{Pulled, pulled, wanted};
+use super::plan::{Pulled, pulled, read_on, wanted};
 use super::shared::{Handled, Shared, Taken};
 use super::window::{Commit, Open};
 use crate::broker::BrokerError;
@@ -149,10 +149,14 @@ async fn pull(shared: &Arc<Shared>, queue: &Queue, next: i64, generation: u64) -
             pass(shared, queue, generation, follow);
             Ok(())
         }
-        Pulled::Begin(begin) => {
+        Pulled::Begin(offered) => {
+            let end = reply.number("maxOffset");
+            let begin = read_on(next, offered, reply.number("minOffset"), end);
             let lost = begin - next;
             if lost > 0 {
                 tracing::warn!(group = %shared.group, %queue, next, begin, lost, "messages between these places are gone, or the group was set to a later place");
+            } else if end.is_some_and(|end| next > end) {
+                tracing::warn!(group = %shared.group, %queue, next, begin, end, "the group stood beyond the end: the queue was made anew, or its broker lost the end of it");
             } else {
                 tracing::info!(group = %shared.group, %queue, next, begin, "the group was set to an earlier place");
             }
