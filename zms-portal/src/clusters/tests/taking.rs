@@ -182,6 +182,8 @@ async fn a_take_over_waits_for_what_is_away_and_goes_on() {
     assert!(by_id(&stage.app.db, &cluster.id).await.is_ok());
     // By the page: what is ticked counts.
     let browser = Browser::of(&stage.app);
+    let only_ours = browser.get("/e/dev/clusters/old-kafka/take-over?pattern=zms_*", "en").await.is(200);
+    only_ours.shows(&["zms_statistics", "None of these can be taken over"]).hides("name=\"owner\"");
     let fields = [("pattern", "*"), ("owner", "dora"), ("topic", "orders"), ("group", "billing")];
     let answer = browser.form("/e/dev/clusters/old-kafka/take-over", &fields).await.is(303);
     let flow = answer.location().rsplit('/').next().unwrap().to_owned();
