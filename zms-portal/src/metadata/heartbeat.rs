@@ -84,7 +84,10 @@ impl Metadata {
         let (before, now) = (told.problem.clone(), now_ms());
         told.hear(came, now);
         match (&before, &told.problem) {
-            (None, Some(why)) => tracing::warn!(environment = environment_id, why, "no heartbeat in the metadata"),
+            // One that never was is missed by nobody: the environment has no store yet.
+            (None, Some(why)) if told.n.is_some() => {
+                tracing::warn!(environment = environment_id, why, "no heartbeat in the metadata");
+            }
             (Some(_), None) => tracing::info!(environment = environment_id, n = told.n, "the heartbeat in the metadata goes on"),
             _ => {}
         }
