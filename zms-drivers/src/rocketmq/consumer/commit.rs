@@ -1,5 +1,7 @@
 //! Positions of a group on a broker: where to begin, and what is handled.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -110,7 +112,25 @@ pub(super) async fn each_second(shared: &Shared, queue: &Queue, end: &Notify) {
 const COMMITS: u32 = 5;
 
 /// Tells the broker up to where the group is done, and sees to it that it keeps this.
-pub(super) async fn commit(shared: &Shared, queue: &Queue, Commit { offset, first }: Commit) -> Result<(), BrokerError> {
+///
+/// A broker makes a group's table with the first position of a topic, and of two that come at the same moment one makes a table over the other's. So the
+/// first of ours goes alone, and the others wait until it is kept; other members are why each first one is looked after.
+pub(super) async fn commit(shared: &Shared, queue: &Queue, next: Commit) -> Result<(), BrokerError> {
+    if next.first {
+        let (kept, alone) = (shared.kept(queue), AtomicBool::new(false));
+        let go_alone = || {
+            alone.store(true, Ordering::Relaxed);
+            tell(shared, queue, next)
+        };
+        kept.get_or_try_init(go_alone).await?;
+        if alone.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+    }
+    tell(shared, queue, next).await
+}
+
+async fn tell(shared: &Shared, queue: &Queue, Commit { offset, first }: Commit) -> Result<(), BrokerError> {
     let what = format!("commit offset {offset} of {queue} for group {}", shared.group);
     for tries in 0..COMMITS {
         let request =

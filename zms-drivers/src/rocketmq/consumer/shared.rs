@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use zms_core::metadata::ConsumeFrom;
 
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     table: Mutex<BTreeMap<Queue, Held>>,
     generations: AtomicU64,
     told: Mutex<BTreeSet<String>>,
+    /// Topic and broker → whether a first commit of ours was seen to be kept there.
+    kept: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<OnceCell<()>>>>,
     /// Tasks of queues that were given up and are being committed.
     pub leaving: tokio::sync::Mutex<HashMap<Queue, JoinHandle<Result<(), BrokerError>>>>,
 }
@@ -88,6 +90,12 @@ pub(super) struct Parts {
 }
 
 impl Shared {
+    /// Full once a first commit of this member was kept by the queue's broker.
+    pub fn kept(&self, queue: &Queue) -> Arc<OnceCell<()>> {
+        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.entry((queue.topic.clone(), queue.broker.clone())).or_default().clone()
+    }
+
     pub fn new(parts: Parts, ready: mpsc::Sender<Taken>, problems: mpsc::Sender<BrokerError>) -> Self {
         let Parts { net, group, interests, from, broadcast, ordered, waits } = parts;
         Self {
@@ -104,6 +112,7 @@ impl Shared {
             room: Arc::new(Semaphore::new(BUFFER_KIB as usize)),
             changed: Notify::new(),
             forgotten: Notify::new(),
+            kept: Mutex::default(),
             table: Mutex::default(),
             generations: AtomicU64::new(1),
             told: Mutex::default(),
