@@ -20,6 +20,8 @@ const BUFFER_KIB: u32 = 32 << 10;
 /// Messages that wait to be received.
 pub(super) const BUFFER: usize = 256;
 
+type TopicOnBroker = (Arc<str>, Arc<str>);
+
 /// A message on its way to the application.
 pub(super) struct Taken {
     pub message: Incoming,
@@ -49,7 +51,7 @@ pub(super) struct Shared {
     generations: AtomicU64,
     told: Mutex<BTreeSet<String>>,
     /// Topic and broker → whether a first commit of ours was seen to be kept there.
-    kept: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<OnceCell<()>>>>,
+    kept: Mutex<HashMap<TopicOnBroker, Arc<OnceCell<()>>>>,
     /// Tasks of queues that were given up and are being committed.
     pub leaving: tokio::sync::Mutex<HashMap<Queue, JoinHandle<Result<(), BrokerError>>>>,
 }
