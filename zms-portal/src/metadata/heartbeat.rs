@@ -33,6 +33,9 @@ const STILL: u32 = 3;
 /// Between two looks at which environments there are.
 const SURVEY: Duration = Duration::from_secs(10);
 
+/// Beats between two looks at which ZooKeeper an environment has.
+const BEATS: u32 = 10;
+
 /// Older than this, a heartbeat is shown as late, milliseconds.
 const LATE_MS: i64 = 5_000;
 
@@ -127,16 +130,28 @@ async fn beat_on(app: App, environment_id: String) {
     let mut beats = interval(EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        beats.tick().await;
-        let came = match app.metadata.store(&environment_id).await {
-            Ok(store) => heart.beat(store.as_ref(), &environment_id, now_ms()).await,
-            Err(Error::Unavailable(text)) => Err(Rest(text.say(Messages::ENGLISH))),
-            // The database is away: the page that would show it is too.
-            Err(_) => continue,
+        // Which ZooKeeper it is stands in the database, which need not be asked each second.
+        let store = match app.metadata.store(&environment_id).await {
+            Ok(store) => store,
+            Err(error) => {
+                // Without the database there is no page either that would show it.
+                if let Error::Unavailable(text) = error {
+                    app.metadata.hear(&environment_id, Err(text.say(Messages::ENGLISH)));
+                }
+                tokio::time::sleep(SURVEY).await;
+                continue;
+            }
         };
-        app.metadata.hear(&environment_id, came.map_err(|Rest(why)| why));
+        for _ in 0..BEATS {
+            beats.tick().await;
+            let came = heart.beat(store.as_ref(), &environment_id, now_ms()).await;
+            app.metadata.hear(&environment_id, came.map_err(|Rest(why)| why));
+        }
     }
 }
+
+/// Before the first.
+const NEVER: Heartbeat = Heartbeat { n: 0, at: 0 };
 
 /// One portal's part in one environment's heartbeat.
 #[derive(Debug, Default)]
@@ -162,18 +177,18 @@ impl From<MetaError> for Rest {
 impl Heart {
     /// One look, and the beat if it is ours to give; the last beat that there is.
     pub(super) async fn beat(&mut self, store: &dyn MetaStore, environment_id: &str, now_ms: i64) -> Result<Heartbeat, Rest> {
-        if let (Some(role), Some((last, Some(version)))) = (self.role, self.mine) {
-            match self.write(store, role, Some(version), last.n, now_ms).await {
-                Err(MetaError::Changed(_) | MetaError::Missing(_)) => self.role = None,
-                came => return Ok(came?),
-            }
+        if let (Some(role), Some((last, Some(version)))) = (self.role, self.mine)
+            && let Some(beat) = self.write(store, role, Some(version), last, now_ms).await?
+        {
+            return Ok(beat);
         }
         let role = self.may_write(store, environment_id).await?;
         let Some(node) = store.get(&Path::SystemHeartbeat.to_string()).await? else {
-            return Ok(self.write(store, role, None, 0, now_ms).await?);
+            let beat = self.write(store, role, None, NEVER, now_ms).await?;
+            return beat.ok_or_else(|| Rest("another portal begins at this moment".to_owned()));
         };
         // What stands there and is no heartbeat counts as none.
-        let last = serde_json::from_slice(&node.data).unwrap_or(Heartbeat { n: 0, at: 0 });
+        let last = serde_json::from_slice(&node.data).unwrap_or(NEVER);
         let ours = self.mine.is_some_and(|(written, _)| written == last);
         let still = match self.others {
             Some((version, still)) if version == node.version => still + 1,
@@ -181,7 +196,8 @@ impl Heart {
         };
         self.others = Some((node.version, still));
         if ours || still >= STILL {
-            return Ok(self.write(store, role, Some(node.version), last.n, now_ms).await?);
+            let beat = self.write(store, role, Some(node.version), last, now_ms).await?;
+            return Ok(beat.unwrap_or(last));
         }
         self.mine = None;
         Ok(last)
@@ -208,29 +224,58 @@ impl Heart {
         Ok(node.version)
     }
 
+    /// The beat after `last`; `None` if somebody was faster, or has taken the right to write: then it is looked at anew.
     async fn write(
         &mut self,
         store: &dyn MetaStore,
         role: i32,
         version: Option<i32>,
-        last: u64,
+        last: Heartbeat,
         now_ms: i64,
-    ) -> Result<Heartbeat, MetaError> {
-        let next = Heartbeat { n: last.saturating_add(1), at: now_ms };
+    ) -> Result<Option<Heartbeat>, MetaError> {
+        let next = Heartbeat { n: last.n.saturating_add(1), at: now_ms };
         let (path, data) = (Path::SystemHeartbeat.to_string(), serde_json::to_vec(&next).expect("a heartbeat has only numbers"));
         let check = Change::Check { path: Path::SystemRole.to_string(), version: role };
         let change = match version {
             Some(_) => Change::Set { path, data, version },
             None => Change::Create { path, data, access: Access::Read },
         };
-        let came = store.apply(&[check, change]).await;
-        match &came {
-            Ok(versions) => self.mine = Some((next, versions.last().copied())),
-            Err(MetaError::Changed(_) | MetaError::Exists(_)) => (self.mine, self.role) = (None, None),
-            // It may have been done or not: the next look tells.
-            Err(MetaError::Unknown(_)) => (self.mine, self.role) = (Some((next, None)), None),
-            Err(_) => self.role = None,
+        match store.apply(&[check, change]).await {
+            Ok(versions) => {
+                self.mine = Some((next, versions.last().copied()));
+                Ok(Some(next))
+            }
+            Err(MetaError::Changed(_) | MetaError::Exists(_) | MetaError::Missing(_)) => {
+                (self.mine, self.role) = (None, None);
+                Ok(None)
+            }
+            Err(error) => {
+                if matches!(error, MetaError::Unknown(_)) {
+                    // It may have been done or not: the next look tells.
+                    self.mine = Some((next, None));
+                }
+                self.role = None;
+                Err(error)
+            }
         }
-        came.map(|_| next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_late_when_the_number_stands_still_and_not_when_its_writer_s_clock_does() {
+        let mut told = Told::default();
+        assert!(told.is_late(0), "none was seen");
+        told.hear(Ok(Heartbeat { n: 7, at: 3 }), 10_000);
+        assert_eq!((told.age_s(12_900), told.is_late(15_000), told.is_late(15_001)), (Some(2), false, true));
+        told.hear(Ok(Heartbeat { n: 7, at: 3 }), 15_000);
+        assert!(told.is_late(15_001), "the same number");
+        told.hear(Err("ZooKeeper is not connected".to_owned()), 16_000);
+        assert_eq!((told.n, told.seen_at, told.problem.is_some()), (Some(7), Some(10_000), true), "what was seen stays");
+        told.hear(Ok(Heartbeat { n: 8, at: 1 }), 17_000);
+        assert_eq!(told, Told { n: Some(8), seen_at: Some(17_000), problem: None });
     }
 }

@@ -133,6 +133,23 @@ async fn a_heartbeat_goes_on_after_a_lost_connection_a_deleted_node_and_garbage_
 }
 
 #[tokio::test]
+async fn of_two_portals_that_begin_at_once_one_rests_and_nothing_is_said_to_be_wrong() {
+    let store = FakeMeta::new();
+    tree::prepare(&*store, &environment(), Mode::Secured).await.unwrap();
+    let mut first = Heart::default();
+    first.beat(&*store, "01ENV", 1).await.unwrap();
+    // It falls silent; two others come to the end of their patience in the same second.
+    let (mut one, mut other) = (Heart::default(), Heart::default());
+    for _ in 0..3 {
+        one.beat(&*store, "01ENV", 2).await.unwrap();
+        other.beat(&*store, "01ENV", 2).await.unwrap();
+    }
+    let (a, b) = tokio::join!(one.beat(&*store, "01ENV", 3), other.beat(&*store, "01ENV", 4));
+    assert!(a.is_ok() && b.is_ok(), "{a:?} {b:?}");
+    assert_eq!(beat_in(&store).unwrap().n, 2, "one beat");
+}
+
+#[tokio::test]
 async fn nobody_beats_in_a_tree_that_is_not_theirs_to_write() {
     let store = FakeMeta::new();
     let mut heart = Heart::default();

@@ -20,6 +20,7 @@ const BUFFER_KIB: u32 = 32 << 10;
 /// Messages that wait to be received.
 pub(super) const BUFFER: usize = 256;
 
+/// Names of both.
 type TopicOnBroker = (Arc<str>, Arc<str>);
 
 /// A message on its way to the application.
@@ -92,12 +93,6 @@ pub(super) struct Parts {
 }
 
 impl Shared {
-    /// Full once a first commit of this member was kept by the queue's broker.
-    pub fn kept(&self, queue: &Queue) -> Arc<OnceCell<()>> {
-        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        kept.entry((queue.topic.clone(), queue.broker.clone())).or_default().clone()
-    }
-
     pub fn new(parts: Parts, ready: mpsc::Sender<Taken>, problems: mpsc::Sender<BrokerError>) -> Self {
         let Parts { net, group, interests, from, broadcast, ordered, waits } = parts;
         Self {
@@ -124,6 +119,12 @@ impl Shared {
 
     pub fn table(&self) -> MutexGuard<'_, BTreeMap<Queue, Held>> {
         self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Full once a first commit of this member was kept by the queue's broker.
+    pub fn kept(&self, queue: &Queue) -> Arc<OnceCell<()>> {
+        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.entry((queue.topic.clone(), queue.broker.clone())).or_default().clone()
     }
 
     /// Where messages wait that were sent back.
