@@ -23,8 +23,8 @@ pub struct SystemRole {
     pub term: u64,
 }
 
-/// The value of `/zms/system/heartbeat`, written each second by the portal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The value of `/zms/system/heartbeat`, written each second by the portal; zeros before the first time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Counts the beats.
     pub n: u64,

@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 use zms_core::metadata::path::Path;
 use zms_core::metadata::system::{Heartbeat, Role, SystemRole};
-use zms_drivers::meta::{Access, Change, MetaError, MetaStore};
+use zms_drivers::meta::{Change, MetaError, MetaStore};
 
 use super::Metadata;
 use crate::app::{App, now_ms};
@@ -146,12 +146,13 @@ async fn beat_on(app: App, environment_id: String) {
             beats.tick().await;
             let came = heart.beat(store.as_ref(), &environment_id, now_ms()).await;
             app.metadata.hear(&environment_id, came.map_err(|Rest(why)| why));
+            if heart.node_is_missing {
+                app.metadata.complete(&environment_id).await;
+                break;
+            }
         }
     }
 }
-
-/// Before the first.
-const NEVER: Heartbeat = Heartbeat { n: 0, at: 0 };
 
 /// One portal's part in one environment's heartbeat.
 #[derive(Debug, Default)]
@@ -160,6 +161,8 @@ pub(super) struct Heart {
     role: Option<i32>,
     /// What this portal wrote last, or may have, and the version that the node has since; `None`: not known.
     mine: Option<(Heartbeat, Option<i32>)>,
+    /// The tree is ours, and the node is not there.
+    pub(super) node_is_missing: bool,
     /// The version that another portal's last beat left, and how many looks it has stood for.
     others: Option<(i32, u32)>,
 }
@@ -178,25 +181,24 @@ impl Heart {
     /// One look, and the beat if it is ours to give; the last beat that there is.
     pub(super) async fn beat(&mut self, store: &dyn MetaStore, environment_id: &str, now_ms: i64) -> Result<Heartbeat, Rest> {
         if let (Some(role), Some((last, Some(version)))) = (self.role, self.mine)
-            && let Some(beat) = self.write(store, role, Some(version), last, now_ms).await?
+            && let Some(beat) = self.write(store, role, version, last, now_ms).await?
         {
             return Ok(beat);
         }
         let role = self.may_write(store, environment_id).await?;
-        let Some(node) = store.get(&Path::SystemHeartbeat.to_string()).await? else {
-            let beat = self.write(store, role, None, NEVER, now_ms).await?;
-            return beat.ok_or_else(|| Rest("another portal begins at this moment".to_owned()));
-        };
+        let node = store.get(&Path::SystemHeartbeat.to_string()).await?;
+        self.node_is_missing = node.is_none();
+        let node = node.ok_or_else(|| Rest("/zms/system/heartbeat is missing; it is made anew".to_owned()))?;
         // What stands there and is no heartbeat counts as none.
-        let last = serde_json::from_slice(&node.data).unwrap_or(NEVER);
+        let last: Heartbeat = serde_json::from_slice(&node.data).unwrap_or_default();
         let ours = self.mine.is_some_and(|(written, _)| written == last);
         let still = match self.others {
             Some((version, still)) if version == node.version => still + 1,
             _ => 0,
         };
         self.others = Some((node.version, still));
-        if ours || still >= STILL {
-            let beat = self.write(store, role, Some(node.version), last, now_ms).await?;
+        if ours || last == Heartbeat::default() || still >= STILL {
+            let beat = self.write(store, role, node.version, last, now_ms).await?;
             return Ok(beat.unwrap_or(last));
         }
         self.mine = None;
@@ -229,23 +231,20 @@ impl Heart {
         &mut self,
         store: &dyn MetaStore,
         role: i32,
-        version: Option<i32>,
+        version: i32,
         last: Heartbeat,
         now_ms: i64,
     ) -> Result<Option<Heartbeat>, MetaError> {
         let next = Heartbeat { n: last.n.saturating_add(1), at: now_ms };
         let (path, data) = (Path::SystemHeartbeat.to_string(), serde_json::to_vec(&next).expect("a heartbeat has only numbers"));
         let check = Change::Check { path: Path::SystemRole.to_string(), version: role };
-        let change = match version {
-            Some(_) => Change::Set { path, data, version },
-            None => Change::Create { path, data, access: Access::Read },
-        };
+        let change = Change::Set { path, data, version: Some(version) };
         match store.apply(&[check, change]).await {
             Ok(versions) => {
                 self.mine = Some((next, versions.last().copied()));
                 Ok(Some(next))
             }
-            Err(MetaError::Changed(_) | MetaError::Exists(_) | MetaError::Missing(_)) => {
+            Err(MetaError::Changed(_) | MetaError::Missing(_)) => {
                 (self.mine, self.role) = (None, None);
                 Ok(None)
             }

@@ -258,6 +258,15 @@ impl Metadata {
         node::publish(opened.store.as_ref(), wanted, known, opened.mode).await
     }
 
+    /// Makes the nodes that a tree of this environment lacks. Whether it worked is seen when it is looked at next.
+    async fn complete(&self, environment_id: &str) {
+        // Asked for now: what it makes has the rights of the present mode.
+        let Ok(opened) = self.opened(environment_id).await else { return };
+        if let Err(why) = tree::ensure_what_came_later(opened.store.as_ref()).await {
+            tracing::debug!(environment = environment_id, ?why, "the tree lacks nodes still");
+        }
+    }
+
     /// The tree of a first ZMS becomes this environment's: what is missing of ours is made, what is there stays. `term`: the highest there.
     pub(crate) async fn adopt(&self, environment: &Environment, term: u64) -> Result<(), PublishError> {
         let opened = self.opened(&environment.id).await.map_err(unavailable)?;

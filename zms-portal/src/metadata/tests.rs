@@ -123,13 +123,15 @@ async fn a_heartbeat_goes_on_after_a_lost_connection_a_deleted_node_and_garbage_
     assert!(matches!(&refused, Err(Rest(why)) if why.contains("not connected")), "{refused:?}");
     store.heal();
     assert_eq!(heart.beat(&*store, "01ENV", 5).await, Ok(Heartbeat { n: 4, at: 5 }), "it is ours still: nothing is waited for");
-    store.remove("/zms/system/heartbeat");
-    assert_eq!(heart.beat(&*store, "01ENV", 6).await, Ok(Heartbeat { n: 1, at: 6 }));
     store.put("/zms/system/heartbeat", "\0garbage");
-    for _ in 0..4 {
-        heart.beat(&*store, "01ENV", 7).await.unwrap();
-    }
-    assert_eq!(beat_in(&store), Some(Heartbeat { n: 1, at: 7 }));
+    assert_eq!(heart.beat(&*store, "01ENV", 6).await, Ok(Heartbeat { n: 1, at: 6 }));
+    store.remove("/zms/system/heartbeat");
+    let refused = heart.beat(&*store, "01ENV", 7).await;
+    assert!(matches!(&refused, Err(Rest(why)) if why.contains("heartbeat is missing")), "{refused:?}");
+    assert!(heart.node_is_missing);
+    tree::ensure_what_came_later(&*store).await.unwrap();
+    assert_eq!(heart.beat(&*store, "01ENV", 8).await, Ok(Heartbeat { n: 1, at: 8 }));
+    assert!(!heart.node_is_missing);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What stands in a tree before any topic, and whose tree it is.
 
 use zms_core::metadata::path::{self, Path};
-use zms_core::metadata::system::{Role, SystemRole};
+use zms_core::metadata::system::{Heartbeat, Role, SystemRole};
 use zms_drivers::meta::{Access, Change, MetaError, MetaStore};
 
 use super::PublishError;
@@ -12,7 +12,7 @@ use crate::environments::Environment;
 pub(super) async fn prepare(store: &dyn MetaStore, environment: &Environment, mode: Mode) -> Result<(), PublishError> {
     let id = store.get(&Path::SystemId.to_string()).await?;
     match id {
-        Some(node) if *node.data == *environment.id.as_bytes() => return ensure_lease(store).await,
+        Some(node) if *node.data == *environment.id.as_bytes() => return ensure_what_came_later(store).await,
         Some(node) => {
             let other = String::from_utf8_lossy(&node.data).chars().take(64).collect::<String>();
             return Err(PublishError::Refused(format!(
@@ -50,7 +50,7 @@ async fn make(store: &dyn MetaStore, environment: &Environment, mode: Mode, term
         ])
         .await?;
     tracing::info!(environment = environment.name, "made the metadata tree");
-    ensure_lease(store).await
+    ensure_what_came_later(store).await
 }
 
 /// A tree with topics of a first ZMS becomes this environment's: a person said so. Nothing that is there is changed. `term`: no node has a
@@ -62,15 +62,21 @@ pub(super) async fn adopt(store: &dyn MetaStore, environment: &Environment, mode
     }
 }
 
-/// The node that collectors write in turn: they may not make it, as they do not know who else has rights. Also in a tree that was made
-/// before there were collectors.
-async fn ensure_lease(store: &dyn MetaStore) -> Result<(), PublishError> {
-    let path = Path::Lease("collector").to_string();
-    if store.get(&path).await?.is_some() {
-        return Ok(());
+/// Nodes that a tree of before does not have: collectors write their lease in turn and may not make it, as they do not know who else has rights; portals
+/// write the heartbeat.
+pub(super) async fn ensure_what_came_later(store: &dyn MetaStore) -> Result<(), PublishError> {
+    let heartbeat = serde_json::to_vec(&Heartbeat::default()).expect("a heartbeat has only numbers");
+    for (path, data, access) in
+        [(Path::Lease("collector"), Vec::new(), Access::Lease), (Path::SystemHeartbeat, heartbeat, Access::Read)]
+    {
+        let path = path.to_string();
+        if store.get(&path).await?.is_some() {
+            continue;
+        }
+        match store.apply(&[Change::Create { path, data, access }]).await {
+            Ok(_) | Err(MetaError::Exists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    match store.apply(&[Change::Create { path, data: Vec::new(), access: Access::Lease }]).await {
-        Ok(_) | Err(MetaError::Exists(_)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    Ok(())
 }
