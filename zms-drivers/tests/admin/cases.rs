@@ -69,6 +69,7 @@ cases! { ALL:
     ends_move_with_messages,
     a_message_is_found_by_its_key_and_id_where_brokers_keep_an_index,
     a_group_stands_where_it_was_put,
+    no_first_position_of_a_group_is_lost,
     offsets_on_a_partition_that_is_not_there_are_refused,
     a_group_with_members_is_described_and_left_alone,
     a_group_goes_once,
@@ -250,6 +251,24 @@ async fn a_group_stands_where_it_was_put(bench: &dyn Bench) {
     let listed = admin.groups().await.unwrap();
     let listed = listed.iter().find(|listed| listed.name == group).unwrap();
     assert_eq!((listed.state, listed.protocol.as_str()), (GroupState::Empty, bench.protocol(false)));
+}
+
+async fn no_first_position_of_a_group_is_lost(bench: &dyn Bench) {
+    let (admin, topic) = (bench.admin(), topic(bench, "first", 8).await);
+    let everywhere: BTreeMap<PartitionId, i64> = (0..8).map(|number| (bench.partition(number), 0)).collect();
+    let here = BTreeMap::from([(topic, everywhere.clone())]);
+    // Many at once, so that the broker takes two of one group at the same moment now and then.
+    let groups = (0..100).map(|number| {
+        let (admin, here, group) = (admin.clone(), here.clone(), own(bench, &format!("first-{number}")));
+        let wish = OffsetWish::At(everywhere.clone());
+        async move {
+            for topic in here.keys() {
+                admin.ensure_offsets(&group, topic, &wish).await.unwrap();
+            }
+            assert_eq!(admin.committed(std::slice::from_ref(&group)).await, Ok(vec![Ok(here)]), "{group}");
+        }
+    });
+    futures::future::join_all(groups).await;
 }
 
 async fn offsets_on_a_partition_that_is_not_there_are_refused(bench: &dyn Bench) {

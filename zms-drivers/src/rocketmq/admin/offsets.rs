@@ -1,6 +1,6 @@
 //! Where groups stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zms_core::names::PhysicalName;
 
@@ -9,8 +9,7 @@ use crate::broker::{BrokerError, OffsetWish, PartitionId};
 use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
 use crate::rocketmq::route::Route;
 
-/// A commit that does not hold is done again so often. Brokers before 5.0 lose one of two first commits of a group that come at the same
-/// moment (each makes the group's table, and the later one stays), and one of a member that just left may come after ours.
+/// A commit that does not hold is done again so often: one of a member that just left may come after ours.
 const COMMITS: u32 = 5;
 
 /// A queue where a group is to stand.
@@ -52,8 +51,15 @@ impl RocketMqAdmin {
             Ok(Stand { group, topic, queue: id.number, master, offset: *offset })
         });
         let stands: Vec<Stand<'_>> = stands.collect::<Result<_, BrokerError>>()?;
-        let done = at_once(stands.iter().map(|stand| self.stand(stand)).collect()).await;
-        done.into_iter().collect::<Result<(), RemotingError>>().map_err(|error| self.classify(&what, error))
+        // Brokers make a group's table with its first commit in a topic, and of two at the same moment one makes a table over the other's: the first
+        // one on a broker goes alone.
+        let mut masters = BTreeSet::new();
+        let (first, others): (Vec<_>, Vec<_>) = stands.iter().partition(|stand| masters.insert(stand.master));
+        for stands in [first, others] {
+            let done = at_once(stands.into_iter().map(|stand| self.stand(stand)).collect()).await;
+            done.into_iter().collect::<Result<(), RemotingError>>().map_err(|error| self.classify(&what, error))?;
+        }
+        Ok(())
     }
 
     /// Commits as a client would, and looks whether it holds.
@@ -87,7 +93,9 @@ impl RocketMqAdmin {
     }
 
     async fn stands_at(&self, stand: &Stand<'_>) -> Result<Option<i64>, RemotingError> {
-        match self.remoting.ask(stand.master, stand.request(RequestCode::QueryConsumerOffset)).await {
+        // Without the last field brokers from 5.0 on say 0 of a young queue where the group has no position; those before do so in any case.
+        let query = stand.request(RequestCode::QueryConsumerOffset).with("setZeroIfNotFound", false);
+        match self.remoting.ask(stand.master, query).await {
             Ok(answer) => Ok(answer.number("offset")),
             Err(error) if error.answer() == Some(answers::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
