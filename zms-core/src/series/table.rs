@@ -1,4 +1,4 @@
-//! The table. Names of the figures that a Kafka broker gives by itself are those of `catalogue/kafka.toml`; a test compares them.
+//! The table. It has all figures that ZMS has a name for; what a collector cannot have (yet, or from this version of a broker) it leaves out. Names of the figures that a Kafka broker gives by itself are those of `catalogue/kafka.toml`; a test compares them.
 
 use super::{Field, Measurement, Retention, Unit};
 
@@ -20,10 +20,11 @@ macro_rules! measurements {
 }
 
 measurements! {
-    /// A cluster. `reach`: 0 nobody answered, 1 some brokers did, 2 all did.
+    /// A cluster. `reach`: 0 nobody answered, 1 some brokers did, 2 all did. `leaders_imbalance`: partitions that another than their preferred replica leads.
+    /// `health`: 0 well, 1 degraded, 2 bad.
     CLUSTER "cluster" by ["cluster"] Raw each 10 s {
         brokers: Count, controller: State, topics: Count, partitions: Count, groups: Count, under_replicated: Count,
-        offline: Count, reach: State, rate_in: PerSecond, rate_out: PerSecond, lag: Count, scrape_ms: Milliseconds,
+        offline: Count, under_min_isr: Count, leaders_imbalance: Count, health: State, reach: State, rate_in: PerSecond, rate_out: PerSecond, lag: Count, scrape_ms: Milliseconds,
         requests: Count, bytes: Bytes,
     }
     /// What a broker of Kafka says of itself, by way of its host's agent.
@@ -35,27 +36,42 @@ measurements! {
         network_idle: Share, handler_idle: Share, request_queue: Count, produce_p99_ms: Milliseconds,
         fetch_p99_ms: Milliseconds, log_flush_p99_ms: Milliseconds, offline_log_dirs: Count, heap_used_bytes: Bytes,
         heap_max_bytes: Bytes, open_files_jvm: Count, rate_in: PerSecond, bytes_in_rate: BytesPerSecond,
-        bytes_out_rate: BytesPerSecond, leaders_led: Count,
+        bytes_out_rate: BytesPerSecond, leaders_led: Count, disk_bytes: Bytes,
+    }
+    /// Requests of one kind at a broker of Kafka: how many, and how long their parts took.
+    KAFKA_REQUEST "kafka_request" by ["cluster", "broker", "request"] Raw each 30 s {
+        count: Total, mean_ms: Milliseconds, p50_ms: Milliseconds, p95_ms: Milliseconds, p99_ms: Milliseconds,
+        p999_ms: Milliseconds, queue_p99_ms: Milliseconds, local_p99_ms: Milliseconds, remote_p99_ms: Milliseconds,
+        send_p99_ms: Milliseconds,
     }
     /// A topic. `rate_in`: messages by log end offsets.
     TOPIC "topic" by ["cluster", "topic"] Raw each 10 s {
-        partitions: Count, under_replicated: Count, offline: Count, end: Offset, kept: Count, rate_in: PerSecond,
+        partitions: Count, under_replicated: Count, offline: Count, start: Offset, end: Offset, kept: Count, rate_in: PerSecond,
+        bytes_in: BytesPerSecond, bytes_out: BytesPerSecond, size_bytes: Bytes,
+    }
+    /// A topic on one broker.
+    TOPIC_BROKER "topic_broker" by ["cluster", "topic", "broker"] Raw each 60 s {
+        queues: Count, start: Offset, end: Offset, rate_in: PerSecond, bytes_in: BytesPerSecond, bytes_out: BytesPerSecond, size_bytes: Bytes,
     }
     /// A partition; written for chosen topics only.
     PARTITION "partition" by ["cluster", "topic", "partition"] Detail each 60 s {
-        end: Offset, start: Offset, rate_in: PerSecond, isr: Count,
+        start: Offset, end: Offset, rate_in: PerSecond, isr: Count, size_bytes: Bytes,
     }
-    /// A consumer group over all its topics. `state`: 0 dead, 1 empty, 2 rebalancing, 3 stable, 9 another.
+    /// A consumer group over all its topics. `lag_ms_max`: age of the oldest message that it has not handled. `state`: 0 dead, 1 empty, 2 rebalancing, 3 stable, 9 another.
     GROUP "consumer_group" by ["cluster", "group"] Raw each 10 s {
-        lag: Count, lag_max: Count, unknown: Count, members: Count, topics: Count, rate_out: PerSecond, state: State,
+        lag: Count, lag_max: Count, lag_ms_max: Milliseconds, unknown: Count, members: Count, rebalances: Total, topics: Count, rate_out: PerSecond, state: State,
     }
-    /// A group on one topic.
+    /// A group on one topic. `drain_s`: until lag is gone at these rates. `lost`: messages that went by retention before it had them. `status`: 0 well, 1 lags,
+    /// 2 stalls, 3 stopped, 4 went back, 5 lost messages. RocketMQ alone: `inflight` given out and not acknowledged, `retry` waiting for another try, `dead_letters`
+    /// given up since the last point.
     GROUP_TOPIC "consumer_group_topic" by ["cluster", "group", "topic"] Raw each 10 s {
-        lag: Count, lag_max: Count, unknown: Count, rate_out: PerSecond, committed: Offset,
+        lag: Count, lag_max: Count, lag_ms: Milliseconds, unknown: Count, rate_in: PerSecond, rate_out: PerSecond,
+        committed: Offset, drain_s: Seconds, partitions: Count, partitions_lagging: Count, status: State, lost: Count,
+        inflight: Count, ready: Count, retry: Count, dead_letters: Count,
     }
     /// A group on a partition; written for chosen groups only.
     GROUP_PARTITION "consumer_group_partition" by ["cluster", "group", "topic", "partition"] Detail each 30 s {
-        committed: Offset, lag: Count,
+        committed: Offset, lag: Count, lag_ms: Milliseconds, status: State,
     }
     /// What a master of RocketMQ says of itself. `put_rate`, `get_rate`: messages that it stored and gave out, also those of its own topics.
     ROCKETMQ_BROKER "rocketmq_broker" by ["cluster", "broker", "role"] Raw each 10 s {
@@ -98,6 +114,11 @@ measurements! {
     /// The process of an instance. `silent`: 1 when it did not say what it was asked for.
     INSTANCE "instance" by ["service", "instance", "host"] Raw each 10 s {
         cpu: Percent, rss_bytes: Bytes, threads: Count, open_files: Count, uptime_s: Seconds, silent: State,
+    }
+    /// Messages of our own, sent through a broker and back.
+    E2E_PROBE "e2e_probe" by ["cluster", "broker"] Raw each 10 s {
+        attempts: Total, acknowledged: Total, refused: Total, lost: Total, late: Total, p50_ms: Milliseconds, p99_ms: Milliseconds,
+        max_ms: Milliseconds, round_trip_p50_ms: Milliseconds, round_trip_p99_ms: Milliseconds, round_trip_max_ms: Milliseconds,
     }
     /// A collector itself. `leads`: 1 for the one that scrapes.
     COLLECTOR "collector" by ["collector"] Raw each 10 s {
