@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use zms_core::collect::Adopted;
+use zms_core::collect::Orders;
+use zms_core::metadata::ClusterNode;
 use zms_core::metadata::path::Path;
-use zms_core::metadata::{BrokerKind, ClusterNode};
 use zms_core::names::ClusterName;
 use zms_drivers::broker::{BrokerError, Scraper};
 use zms_drivers::meta::{MetaStore, Tree};
-use zms_drivers::open::{self, Endpoint};
+use zms_drivers::open;
 
 use crate::board::Board;
 use crate::now_ms;
 use crate::orders::Current;
 use crate::sink::Sink;
 use crate::tick::{self, Before};
+use crate::ways::Way;
 
 /// What tasks of clusters work with.
 #[derive(Clone)]
@@ -39,16 +40,9 @@ pub const fn next_tick(now: i64, every_ms: i64) -> i64 {
     (now / every_ms + 1) * every_ms
 }
 
-/// Where a cluster is known from. An adopted one that also stands in the metadata is asked as the orders say: they know who we are there.
-#[derive(Debug, Clone, PartialEq)]
-enum Source {
-    Node(ClusterNode),
-    Adopted(Adopted),
-}
-
 /// A task that ends with its owner.
 struct Task {
-    source: Source,
+    way: Way,
     handle: JoinHandle<()>,
 }
 
@@ -69,15 +63,15 @@ pub async fn follow(store: Option<Arc<dyn MetaStore>>, mut orders: Current, tool
         if let Some(seen) = tree.as_mut().and_then(|tree| tree.borrow_and_update().clone()) {
             found = clusters(&seen);
         }
-        let adopted = orders.borrow_and_update().as_ref().map(|orders| orders.adopted.clone()).unwrap_or_default();
-        let wanted = wanted(&found, adopted);
-        tasks.retain(|name, task| wanted.get(name) == Some(&task.source));
+        // Without orders nobody knows where brokers may be; a collector that leads has some.
+        let wanted = orders.borrow_and_update().as_ref().map(|orders| wanted(&found, orders)).unwrap_or_default();
+        tasks.retain(|name, task| wanted.get(name) == Some(&task.way));
         tools.board.retain(|name| wanted.contains_key(name));
-        for (name, source) in wanted {
+        for (name, way) in wanted {
             tasks.entry(name.clone()).or_insert_with(|| {
                 tracing::info!(cluster = %name, "asking a cluster from now on");
-                let handle = tokio::spawn(watch(name, source.clone(), tools.clone()));
-                Task { source, handle }
+                let handle = tokio::spawn(watch(name, way.clone(), tools.clone()));
+                Task { way, handle }
             });
         }
         let stands = async {
@@ -96,9 +90,9 @@ pub async fn follow(store: Option<Arc<dyn MetaStore>>, mut orders: Current, tool
     }
 }
 
-fn wanted(found: &BTreeMap<ClusterName, ClusterNode>, adopted: Vec<Adopted>) -> BTreeMap<ClusterName, Source> {
-    let nodes = found.iter().map(|(name, node)| (name.clone(), Source::Node(node.clone())));
-    let adopted = adopted.into_iter().map(|adopted| (adopted.cluster.clone(), Source::Adopted(adopted)));
+fn wanted(found: &BTreeMap<ClusterName, ClusterNode>, orders: &Orders) -> BTreeMap<ClusterName, Way> {
+    let nodes = found.iter().map(|(name, node)| (name.clone(), Way::of(name, node, orders)));
+    let adopted = orders.adopted.iter().map(|adopted| (adopted.cluster.clone(), Way::Adopted(adopted.clone())));
     nodes.chain(adopted).collect()
 }
 
@@ -122,19 +116,9 @@ fn clusters(tree: &Tree) -> BTreeMap<ClusterName, ClusterNode> {
     tree.iter().filter_map(read).collect()
 }
 
-fn endpoint(name: &ClusterName, source: &Source, authority: &str) -> (BrokerKind, Endpoint) {
-    match source {
-        Source::Adopted(adopted) => (adopted.kind, Endpoint::adopted(adopted)),
-        Source::Node(node) => {
-            let plain = Endpoint::plain(name.as_str(), node.addresses());
-            (node.broker, Endpoint { authority_pem: node.security.tls.then(|| authority.to_owned()), ..plain })
-        }
-    }
-}
-
-async fn watch(name: ClusterName, source: Source, tools: Tools) {
+async fn watch(name: ClusterName, way: Way, tools: Tools) {
     let deadline = Duration::from_millis(u64::try_from(tools.every_ms).unwrap_or(10_000));
-    let (kind, mut endpoint) = endpoint(&name, &source, &tools.authority);
+    let (kind, mut endpoint) = way.endpoint(&name, &tools.authority);
     "zms-collector".clone_into(&mut endpoint.client_id);
     // The whole tick takes no longer than the time to the next one.
     endpoint.deadline = deadline.mul_f64(0.8);
@@ -168,9 +152,12 @@ async fn ask(
 
 #[cfg(test)]
 mod tests {
+    use zms_core::collect::{Adopted, Reach};
+    use zms_core::metadata::BrokerKind;
     use zms_drivers::meta::Node;
 
     use super::*;
+    use crate::orders::test_support::orders;
 
     #[test]
     fn ticks_fall_on_multiples_and_never_twice_on_the_same() {
@@ -209,12 +196,55 @@ mod tests {
             networks: zms_core::networks::Networks::default(),
         };
         let found = ["own", "both"].map(|text| (name(text), ClusterNode::new(BrokerKind::Kafka, "10.0.0.1:9092", ""))).into();
-        let wanted = wanted(&found, vec![adopted("both"), adopted("only-orders")]);
+        let orders = Orders { adopted: vec![adopted("both"), adopted("only-orders")], ..orders(1) };
+        let wanted = wanted(&found, &orders);
         for (text, from_orders) in [("own", false), ("both", true), ("only-orders", true)] {
-            let (_, endpoint) = endpoint(&name(text), &wanted[&name(text)], "PEM");
+            let (_, endpoint) = wanted[&name(text)].endpoint(&name(text), "PEM");
             assert_eq!(endpoint.credentials.is_some(), from_orders, "{text}");
-            assert_eq!((endpoint.system_roots, endpoint.networks.is_some()), (from_orders, from_orders), "{text}");
+            assert_eq!((endpoint.system_roots, endpoint.networks.is_some()), (from_orders, true), "{text}");
         }
         assert_eq!(wanted.len(), 3);
+    }
+
+    /// As an import leaves it: a cluster that nobody could adopt, for example as it is where no broker may be.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cluster_of_the_metadata_is_not_dialled_outside_the_networks_and_one_that_zms_installed_is() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let dialled = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = dialled.clone();
+        tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        });
+        let name = ClusterName::new("unfit").unwrap();
+        let elsewhere = Orders { networks: "10.0.0.0/8".parse().unwrap(), ..orders(1) };
+        let ours = Orders { installed: [(name.clone(), vec![address.clone()])].into(), ..elsewhere.clone() };
+        for (orders, there) in [(elsewhere, false), (ours, true)] {
+            let store = zms_drivers::meta::fake::FakeMeta::new();
+            store.put("/zms/cluster", "");
+            let node = ClusterNode::new(BrokerKind::Kafka, address.as_str(), "");
+            store.put("/zms/cluster/unfit", node.to_bytes());
+            let (_sender, current) = tokio::sync::watch::channel(Some(Arc::new(orders)));
+            let board = Arc::new(Board::default());
+            let (sink, authority) = (Sink::new(1_000), String::new());
+            let tools = Tools { board: board.clone(), sink, every_ms: 500, authority };
+            let told = async {
+                loop {
+                    board.changed.notified().await;
+                    if let Some(one) = board.snapshot(1, zms_core::collect::Sink::default(), 0).clusters.first() {
+                        return one.reach.clone();
+                    }
+                }
+            };
+            let reach = tokio::select! {
+                () = follow(Some(store), current, tools) => panic!("it goes on"),
+                reach = tokio::time::timeout(Duration::from_secs(20), told) => reach.expect("a tick ends"),
+            };
+            let Reach::Away(why) = reach else { panic!("{reach:?}") };
+            assert_eq!(dialled.swap(0, std::sync::atomic::Ordering::SeqCst) > 0, there, "{why}");
+            assert_eq!(why.contains("outside the networks"), !there, "{why}");
+        }
     }
 }

@@ -166,6 +166,8 @@ mod tests {
             hosts: vec![watched],
             revoked: revoked.iter().map(|&serial| serial.to_owned()).collect(),
             adopted: Vec::new(),
+            installed: Default::default(),
+            networks: Default::default(),
             tick_s: 10,
         };
         let (sender, orders) = watch::channel(Some(Arc::new(orders)));

@@ -73,12 +73,13 @@ pub struct Lead {
     pace: Pace,
 }
 
-/// Waits until `me` leads.
-pub async fn acquire(store: &Arc<dyn MetaStore>, me: &str, pace: Pace) -> Lead {
+/// Waits until `me` leads, with a fence above `above`: a store that was made anew, or put back, begins where whoever compares fences was
+/// long ago.
+pub async fn acquire(store: &Arc<dyn MetaStore>, me: &str, pace: Pace, above: u64) -> Lead {
     let mut seen: Option<(i32, Instant)> = None;
     let mut news = News::default();
     loop {
-        match attempt(store.as_ref(), me, pace, &mut seen).await {
+        match attempt(store.as_ref(), (me, above), pace, &mut seen).await {
             Ok(Some(lead)) => {
                 tracing::info!(fence = lead.held.fence, "this collector leads");
                 return lead;
@@ -97,7 +98,7 @@ pub async fn acquire(store: &Arc<dyn MetaStore>, me: &str, pace: Pace) -> Lead {
 
 async fn attempt(
     store: &dyn MetaStore,
-    me: &str,
+    (me, above): (&str, u64),
     pace: Pace,
     seen: &mut Option<(i32, Instant)>,
 ) -> Result<Option<Lead>, MetaError> {
@@ -110,7 +111,7 @@ async fn attempt(
     if !is_free(&held, me, since.elapsed(), pace.expiry) {
         return Ok(None);
     }
-    let mine = Held { holder: me.to_owned(), fence: held.fence + 1, beat: held.beat + 1 };
+    let mine = Held { holder: me.to_owned(), fence: held.fence.max(above).saturating_add(1), beat: held.beat + 1 };
     match store.apply(&[mine.change(node.version)]).await {
         Ok(versions) => {
             let version = versions.first().copied().unwrap_or(node.version + 1);
@@ -208,10 +209,10 @@ mod tests {
     #[tokio::test]
     async fn one_leads_and_the_other_follows_when_it_is_gone_with_a_higher_fence() {
         let store = store();
-        let first = acquire(&store, "one", PACE).await;
+        let first = acquire(&store, "one", PACE, 0).await;
         assert_eq!(first.fence(), 1);
         let (stop, stopped) = watch::channel(false);
-        let (kept, second) = (first.keep(&store, stopped), acquire(&store, "two", PACE));
+        let (kept, second) = (first.keep(&store, stopped), acquire(&store, "two", PACE, 0));
         tokio::pin!(kept, second);
         // While the first writes, the second waits; when the first is stopped it gives the lead back at once.
         tokio::select! {
@@ -227,11 +228,22 @@ mod tests {
     #[tokio::test]
     async fn a_leader_that_is_gone_without_a_word_is_followed_after_the_expiry_and_one_that_comes_back_gives_way() {
         let store = store();
-        let first = acquire(&store, "one", PACE).await;
+        let first = acquire(&store, "one", PACE, 0).await;
         let begun = Instant::now();
-        let second = acquire(&store, "two", PACE).await;
+        let second = acquire(&store, "two", PACE, 0).await;
         assert!(begun.elapsed() >= PACE.expiry && second.fence() == 2);
         let (_stop, stopped) = watch::channel(false);
         tokio::time::timeout(Duration::from_secs(5), first.keep(&store, stopped)).await.expect("it sees the higher fence");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_began_anew_goes_on_above_the_fence_that_is_known_elsewhere() {
+        let store = store();
+        let first = acquire(&store, "one", PACE, 0).await;
+        assert_eq!(first.fence(), 1);
+        // It is our own still, so nothing is waited for; and a lower fence than the store's takes nothing back.
+        for (above, fence) in [(40, 41), (7, 42), (0, 43)] {
+            assert_eq!(acquire(&store, "one", PACE, above).await.fence(), fence, "above {above}");
+        }
     }
 }

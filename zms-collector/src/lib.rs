@@ -13,7 +13,7 @@
 //! 1. [`orders`]: what is to be done, from the portal, kept on disk. [`lease`]: who leads.
 //! 2. [`tick`]: from what a cluster said to figures and points; pure. [`host`]: the same for frames of hosts; pure.
 //!    [`rollup`]: what is kept for months.
-//! 3. [`cluster`], [`reports`], [`frames`]: where it comes from. [`board`], [`sink`], [`portal`]: where it goes.
+//! 3. [`cluster`], [`reports`], [`frames`]: where it comes from; [`ways`]: how clusters are dialled. [`board`], [`sink`], [`portal`]: where it goes.
 //! 4. [`run`]: how it hangs together.
 
 pub mod board;
@@ -32,6 +32,7 @@ pub mod run;
 pub mod sink;
 pub mod tick;
 pub mod tls;
+pub mod ways;
 
 /// The clock, milliseconds since 1970. What decides takes the time as an argument.
 pub fn now_ms() -> i64 {

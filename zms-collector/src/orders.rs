@@ -97,11 +97,13 @@ pub async fn follow(portal: Arc<Portal>, kept: Kept, orders: watch::Sender<Optio
     }
 }
 
+/// What tests begin with.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod test_support {
+    use super::Orders;
 
-    fn orders(revision: u64) -> Orders {
+    /// Of an environment without anything.
+    pub(crate) fn orders(revision: u64) -> Orders {
         Orders {
             revision,
             environment: "dev".to_owned(),
@@ -110,9 +112,17 @@ mod tests {
             hosts: Vec::new(),
             revoked: Vec::new(),
             adopted: Vec::new(),
+            installed: std::collections::BTreeMap::new(),
+            networks: zms_core::networks::Networks::default(),
             tick_s: 10,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_support::orders;
+    use super::*;
 
     #[test]
     fn orders_survive_a_restart_and_nobody_else_reads_them() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
-use zms_core::collect::{Orders, Snapshot};
+use zms_core::collect::{FENCE_HEADER, Orders, Snapshot};
 
 use crate::orders::LARGEST;
 use crate::tls::Tls;
@@ -32,6 +32,14 @@ pub enum PortalError {
     Refused {
         /// HTTP status.
         status: u16,
+        /// Its reason.
+        why: String,
+    },
+    /// It has heard of a later leader.
+    #[error("the portal answered 409: {why}")]
+    Led {
+        /// The fence of that one, if the portal says it.
+        fence: Option<u64>,
         /// Its reason.
         why: String,
     },
@@ -80,7 +88,7 @@ impl Portal {
     /// Tells what was seen.
     ///
     /// # Errors
-    /// [`PortalError`]; status 409: another collector leads.
+    /// [`PortalError`]; [`PortalError::Led`]: another collector leads, or led with another metadata store.
     pub async fn snapshot(&self, snapshot: &Snapshot) -> Result<(), PortalError> {
         let request = self.http.post(self.at("collector/v1/snapshot")).json(snapshot);
         accepted(request.send().await.map_err(|error| away(&error))?).await.map(drop)
@@ -114,9 +122,13 @@ async fn accepted(response: reqwest::Response) -> Result<reqwest::Response, Port
     if status.is_success() {
         return Ok(response);
     }
+    let fence = response.headers().get(FENCE_HEADER).and_then(|fence| fence.to_str().ok()?.parse().ok());
     let problem: Problem = body(response).await.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
     let why = if problem.detail.is_empty() { problem.title } else { problem.detail };
     let why: String = why.chars().filter(|c| !c.is_control()).take(300).collect();
+    if status == StatusCode::CONFLICT {
+        return Err(PortalError::Led { fence, why });
+    }
     Err(PortalError::Refused { status: status.as_u16(), why })
 }
 

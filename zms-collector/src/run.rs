@@ -189,23 +189,33 @@ impl Environment {
             addresses: metadata.addresses.clone(),
             tls: secure.then(|| MetaTls { authority_pem: metadata.authority.clone() }),
             identity: secure.then(|| Identity { user: login.user.clone(), password: login.password.clone() }),
+            networks: metadata.networks.clone(),
             ..Options::default()
         });
         let pace = lease::Pace::default();
         let mut stop = self.stop.clone();
+        // The highest fence that the portal has heard of, as far as it told.
+        let mut above = 0;
         loop {
             let lead = tokio::select! {
-                lead = acquire(&store, &self.me, pace) => lead,
+                lead = acquire(&store, &self.me, pace, above) => lead,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             let fence = lead.fence();
             self.fence.send_replace(Some(fence));
             let tools = self.tools(tick_s, &metadata.authority);
+            let reading = reports::Reading {
+                store: store.clone(),
+                metadata,
+                folder: &self.folder,
+                board: self.board.clone(),
+                sink: self.sink.clone(),
+            };
             tokio::select! {
                 () = lead.keep(&store, self.stop.clone()) => {}
                 () = cluster::follow(Some(store.clone()), orders.clone(), tools) => {}
-                () = reports::follow(store.clone(), metadata.clone(), &self.folder, self.board.clone(), self.sink.clone()) => {}
-                () = self.tell(fence) => {}
+                () = reading.follow(orders.clone()) => {}
+                later = self.tell(fence) => above = above.max(later.unwrap_or(0)),
             }
             self.fence.send_replace(None);
             self.board.retain(|_| false);
@@ -218,8 +228,8 @@ impl Environment {
         }
     }
 
-    /// Tells the portal what was seen, whenever a tick ended. Ends when the portal says that another one leads.
-    async fn tell(&self, fence: u64) {
+    /// Tells the portal what was seen, whenever a tick ended. Ends when the portal says that another one leads, with the fence of that one.
+    async fn tell(&self, fence: u64) -> Option<u64> {
         let mut news = News::default();
         loop {
             self.board.changed.notified().await;
@@ -228,9 +238,9 @@ impl Environment {
             self.sink.push(lock(&self.board.applications).sums(snapshot.at_ms, now_ms()));
             let said = match self.portal.snapshot(&snapshot).await {
                 Ok(()) => String::new(),
-                Err(PortalError::Refused { status: 409, why }) => {
+                Err(PortalError::Led { fence, why }) => {
                     tracing::warn!(why, "the portal has heard of a later leader");
-                    return;
+                    return fence;
                 }
                 Err(error) => error.to_string(),
             };

@@ -116,6 +116,8 @@ async fn a_collector_of_an_environment_without_anything_works_and_ends_at_once()
         hosts: Vec::new(),
         revoked: Vec::new(),
         adopted: Vec::new(),
+        installed: Default::default(),
+        networks: Default::default(),
         tick_s: 1,
     };
     let collector = Paper::set(orders).await.collector("alone").await;

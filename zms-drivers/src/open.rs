@@ -16,7 +16,7 @@ pub struct Endpoint {
     pub authority_pem: Option<String>,
     /// TLS with the authorities that this host trusts, where `authority_pem` names none.
     pub system_roots: bool,
-    /// Where brokers may be, also those that the cluster advertises. `None`: anywhere. Producers and consumers of Kafka are refused with it.
+    /// Where brokers may be, also those that the cluster advertises. `None`: anywhere.
     pub networks: Option<Networks>,
     /// Who we are.
     pub credentials: Option<Credentials>,
@@ -107,10 +107,7 @@ pub fn producer(
 ) -> Result<std::sync::Arc<dyn crate::broker::Producer>, crate::broker::BrokerError> {
     match kind {
         #[cfg(feature = "kafka")]
-        zms_core::metadata::BrokerKind::Kafka => {
-            goes_anywhere(endpoint)?;
-            Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?))
-        }
+        zms_core::metadata::BrokerKind::Kafka => Ok(std::sync::Arc::new(crate::kafka::KafkaProducer::new(endpoint, delivery)?)),
         #[cfg(feature = "rocketmq")]
         zms_core::metadata::BrokerKind::RocketMq => {
             Ok(std::sync::Arc::new(crate::rocketmq::RocketMqProducer::new(endpoint, delivery)?))
@@ -133,7 +130,6 @@ pub fn consumer(
     match kind {
         #[cfg(feature = "kafka")]
         zms_core::metadata::BrokerKind::Kafka => {
-            goes_anywhere(endpoint)?;
             Ok(std::sync::Arc::new(crate::kafka::KafkaConsumer::new(endpoint, subscription)?))
         }
         #[cfg(feature = "rocketmq")]
@@ -182,13 +178,6 @@ pub fn scraper(
         #[cfg(not(all(feature = "kafka-admin", feature = "rocketmq-admin")))]
         other => Err(cannot(endpoint, &format!("scrape {other}: this program was built without it"))),
     }
-}
-
-/// librdkafka resolves and dials by itself: who limits networks is told that it would not be so.
-#[cfg(feature = "kafka")]
-fn goes_anywhere(endpoint: &Endpoint) -> Result<(), crate::broker::BrokerError> {
-    let (cluster, what) = (endpoint.cluster.clone(), "keep producers and consumers of Kafka within networks".to_owned());
-    if endpoint.networks.is_none() { Ok(()) } else { Err(crate::broker::BrokerError::Unsupported { cluster, what }) }
 }
 
 #[cfg(not(all(feature = "kafka", feature = "rocketmq", feature = "kafka-admin", feature = "rocketmq-admin")))]

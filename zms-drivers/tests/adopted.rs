@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use zms_core::collect::{Adopted, BrokerLogin, BrokerTls, Mechanism};
-use zms_core::metadata::BrokerKind;
-use zms_core::names::ClusterName;
+use zms_core::metadata::{BrokerKind, ConsumeFrom};
+use zms_core::names::{ClusterName, PhysicalName};
 use zms_core::networks::Networks;
-use zms_drivers::broker::BrokerError;
+use zms_drivers::broker::{BrokerError, Outgoing, Subscription, TopicWish};
 use zms_drivers::open::{self, Endpoint};
 use zms_kafka_wire::{Connection, Options, Resolver, WireError};
 use zms_testbed::{Certificates, Kafka, KafkaWish};
@@ -86,7 +87,19 @@ async fn an_adopted_kafka_answers_and_each_wrong_setting_says_what_would_be_righ
     let error = Connection::open(&options.addresses[0].clone(), &options).await.unwrap_err();
     assert!(matches!(&error, WireError::Denied { why, .. } if why.contains("for other names than the one")), "{error}");
 
-    // librdkafka dials by itself, so a limit that it would not keep is refused.
-    let refused = open::producer(right.kind, &endpoint(&right), Duration::from_secs(5));
-    assert!(matches!(refused.err(), Some(BrokerError::Unsupported { .. })));
+    // Applications' clients, which dial by themselves, keep to the same networks.
+    let topic = PhysicalName::new("orders").unwrap();
+    let wish = TopicWish { name: topic.clone(), partitions: 1, replicas: 1, config: BTreeMap::new() };
+    open::admin(right.kind, &endpoint(&right)).unwrap().ensure_topic(&wish).await.unwrap();
+    let there = open::producer(right.kind, &endpoint(&right), Duration::from_secs(15)).unwrap();
+    there.send(Outgoing::new(topic.clone(), "an order")).await.unwrap();
+    let group = Subscription::new(PhysicalName::new("billing").unwrap(), topic.clone(), ConsumeFrom::Earliest);
+    let member = open::consumer(right.kind, &endpoint(&right), &group).unwrap();
+    let came = tokio::time::timeout(Duration::from_secs(30), member.receive()).await.expect("it comes").unwrap();
+    assert_eq!(came.value.as_deref(), Some(&b"an order"[..]));
+    member.close(Duration::from_secs(5)).await.unwrap();
+    let elsewhere = with(&|c| c.networks = "10.0.0.0/8".parse().unwrap());
+    let nowhere = open::producer(right.kind, &endpoint(&elsewhere), Duration::from_secs(3)).unwrap();
+    let error = nowhere.send(Outgoing::new(topic, "an order")).await.unwrap_err();
+    assert!(error.to_string().contains("outside the networks in which brokers may be (10.0.0.0/8)"), "{error}");
 }

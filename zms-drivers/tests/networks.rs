@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use zms_core::metadata::BrokerKind;
-use zms_drivers::broker::BrokerError;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use zms_core::metadata::{BrokerKind, ConsumeFrom};
+use zms_core::names::PhysicalName;
+use zms_drivers::broker::{BrokerError, Subscription};
 use zms_drivers::open::{self, Endpoint};
 
 #[tokio::test]
@@ -28,4 +34,91 @@ async fn no_kind_dials_outside_the_networks_and_each_names_broker_address_and_ne
             assert!(matches!(error, BrokerError::Unreachable { .. }), "{kind} {networks:?}: {error:?}");
         }
     }
+}
+
+/// A broker of Kafka that says of topic `orders` that another broker leads it, which listens at `leader`. Its answers are of the first
+/// versions, written by hand: an error about versions, the versions, and metadata.
+async fn one_that_advertises(leader: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, leader));
+        }
+    });
+    own
+}
+
+async fn serve(mut stream: TcpStream, leader: SocketAddr) {
+    while let Ok(length) = stream.read_i32().await {
+        let mut frame = vec![0; usize::try_from(length).unwrap()];
+        if stream.read_exact(&mut frame).await.is_err() {
+            return;
+        }
+        let number = |at: usize| i16::from_be_bytes([frame[at], frame[at + 1]]);
+        let body = match (number(0), number(2)) {
+            (18, version) => {
+                // ListOffsets, Metadata, FindCoordinator, ApiVersions.
+                let known: [(i16, i16); 4] = [(2, 1), (3, 1), (10, 1), (18, 0)];
+                let mut body = if version > 0 { 35_i16 } else { 0 }.to_be_bytes().to_vec();
+                body.extend(4_i32.to_be_bytes());
+                known.iter().for_each(|(key, max)| body.extend([key.to_be_bytes(), [0, 0], max.to_be_bytes()].concat()));
+                body
+            }
+            (3, 1) => {
+                let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+                let whole = |number: i32| number.to_be_bytes().to_vec();
+                let broker = [whole(2), text(&leader.ip().to_string()), whole(leader.port().into()), vec![255, 255]].concat();
+                let partition = [vec![0, 0], whole(0), whole(2), whole(1), whole(2), whole(1), whole(2)].concat();
+                let topic = [vec![0, 0], text("orders"), vec![0], whole(1), partition].concat();
+                [whole(1), broker, whole(2), whole(1), topic].concat()
+            }
+            _ => continue,
+        };
+        let length = i32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        if stream.write_all(&[&length[..], &frame[4..8], &body].concat()).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kafka_advertises_is_not_dialled_outside_the_networks_by_clients_of_applications() {
+    let second = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let at = second.local_addr().unwrap();
+    let dialled = Arc::new(AtomicUsize::new(0));
+    let count = dialled.clone();
+    tokio::spawn(async move {
+        while second.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let topic = || PhysicalName::new("orders").unwrap();
+    let warmed = async |leader, networks: Option<&str>| {
+        let endpoint = Endpoint {
+            networks: networks.map(|text| text.parse().unwrap()),
+            deadline: Duration::from_secs(3),
+            ..Endpoint::plain("old", [one_that_advertises(leader).await.to_string()])
+        };
+        let producer = open::producer(BrokerKind::Kafka, &endpoint, Duration::from_secs(3)).unwrap();
+        let error = producer.warm(&topic()).await.unwrap_err();
+        producer.close(Duration::from_secs(1)).await;
+        (error, dialled.swap(0, Ordering::SeqCst) > 0)
+    };
+    for (networks, there) in [(None, true), (Some("127.0.0.0/8"), true), (Some("127.0.0.1/32"), false)] {
+        let (error, dialled) = warmed(at, networks).await;
+        assert_eq!(dialled, there, "{networks:?}: {error}");
+        assert_eq!(error.to_string().contains("outside the networks"), !there, "{networks:?}: {error}");
+    }
+    let (error, _) = warmed(([169, 254, 169, 254], 80).into(), Some("0.0.0.0/0")).await;
+    for word in ["169.254.169.254:80", "outside the networks", "0.0.0.0/0"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    // A member of a group learns of it too; the first broker is outside already.
+    let endpoint = Endpoint { networks: Some("10.0.0.0/8".parse().unwrap()), ..Endpoint::plain("old", [at.to_string()]) };
+    let group = Subscription::new(PhysicalName::new("billing").unwrap(), topic(), ConsumeFrom::Earliest);
+    let member = open::consumer(BrokerKind::Kafka, &endpoint, &group).unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(20), member.receive()).await.expect("it is said").unwrap_err();
+    assert!(error.to_string().contains("outside the networks in which brokers may be (10.0.0.0/8)"), "{error}");
+    assert_eq!(dialled.load(Ordering::SeqCst), 0);
 }

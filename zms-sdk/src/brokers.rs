@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use zms_core::metadata::{BrokerKind, ClusterNode};
 use zms_core::names::ClusterName;
+use zms_core::networks::Networks;
 use zms_drivers::broker::{BrokerError, Consumer, Producer, Subscription};
 use zms_drivers::open::{self, Credentials, Endpoint, Mechanism};
 
@@ -39,6 +40,8 @@ pub struct RealBrokers {
     pub login: Option<(String, String)>,
     /// Authority that brokers' certificates are signed by, PEM.
     pub authority_pem: Option<String>,
+    /// Where brokers may be; `None`: anywhere.
+    pub networks: Option<Networks>,
     pub waits: Waits,
 }
 
@@ -48,6 +51,7 @@ impl RealBrokers {
         let mut endpoint = Endpoint::plain(cluster.as_str(), node.addresses());
         endpoint.client_id.clone_from(&self.client_id);
         endpoint.deadline = self.waits.call;
+        endpoint.networks.clone_from(&self.networks);
         if node.security.tls {
             let pem = self.authority_pem.clone();
             endpoint.authority_pem = Some(pem.ok_or_else(|| {
@@ -161,5 +165,25 @@ impl Pool {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Address, Weak<Shared>>> {
         self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_bound_each_cluster_and_without_them_none_is_bound() {
+        let (cluster, node) = (ClusterName::new("main").unwrap(), ClusterNode::new(BrokerKind::RocketMq, "10.0.0.1:9876", ""));
+        for networks in [None, Some(Networks::default())] {
+            let brokers = RealBrokers {
+                client_id: "shop".to_owned(),
+                login: None,
+                authority_pem: None,
+                networks: networks.clone(),
+                waits: Waits::default(),
+            };
+            assert_eq!(brokers.endpoint(&cluster, &node).unwrap().networks, networks);
+        }
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use zms_core::metadata::{ClientId, Presence};
+use zms_core::networks::Networks;
 use zms_drivers::meta::MetaStore;
 use zms_drivers::meta::zookeeper::{self, ZooKeeper};
 
@@ -25,7 +26,19 @@ pub struct Builder {
     in_flight: Option<usize>,
     login: Option<(String, String)>,
     authority: Option<String>,
+    networks: Option<Networks>,
+    brokers: Option<Own>,
     without_statistics: bool,
+}
+
+/// Brokers that were brought along.
+#[derive(Clone)]
+struct Own(Arc<dyn Brokers>);
+
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Own")
+    }
 }
 
 impl Builder {
@@ -100,6 +113,22 @@ impl Builder {
         self
     }
 
+    /// Where ZooKeeper's servers and brokers may be, also those that a cluster advertises: others are not dialled. For tools of operators,
+    /// which run where more can be reached than whoever may write metadata should reach. Without this call: anywhere.
+    #[must_use]
+    pub fn networks(mut self, networks: Networks) -> Self {
+        self.networks = Some(networks);
+        self
+    }
+
+    /// Opens clients of clusters by itself: for tools of operators that know more of a cluster than its metadata says. Login, authority and
+    /// networks of this builder then hold for none of them.
+    #[must_use]
+    pub fn brokers(mut self, brokers: Arc<dyn Brokers>) -> Self {
+        self.brokers = Some(Own(brokers));
+        self
+    }
+
     /// Sends no figures to the environment. Its portal then does not know who sends how much.
     #[must_use]
     pub fn without_statistics(mut self) -> Self {
@@ -134,19 +163,24 @@ impl Builder {
             addresses: file.zookeeper.clone(),
             tls: file.authority.clone().map(|authority_pem| zookeeper::Tls { authority_pem }),
             identity: identity.map(|(user, password)| zookeeper::Identity { user, password }),
+            networks: self.networks.clone(),
             session_timeout: self.waits.session,
             deadline: self.waits.call,
             ..zookeeper::Options::default()
         };
         let meta = ZooKeeper::start(options);
         let id = new_id();
-        let brokers = RealBrokers {
-            client_id: format!("{}-{id}", self.application),
-            login: self.login.clone(),
-            authority_pem: self.authority.clone().or(file.authority),
-            waits: self.waits,
+        let brokers = match self.brokers.clone() {
+            Some(Own(brokers)) => brokers,
+            None => Arc::new(RealBrokers {
+                client_id: format!("{}-{id}", self.application),
+                login: self.login.clone(),
+                authority_pem: self.authority.clone().or(file.authority),
+                networks: self.networks.clone(),
+                waits: self.waits,
+            }),
         };
-        Ok(self.build(id, meta, Arc::new(brokers), file.environment, &file.zookeeper))
+        Ok(self.build(id, meta, brokers, file.environment, &file.zookeeper))
     }
 
     /// For tests of applications: with metadata and clusters in memory. `environment` as a client file would name it.

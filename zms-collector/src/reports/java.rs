@@ -51,8 +51,8 @@ impl JavaClients {
         self.len
     }
 
-    /// A report came; its point. `None`: too many of this address and name.
-    pub(super) fn take(&mut self, report: JavaReport, place: Place, now_ms: i64) -> Option<Point> {
+    /// A report came; its point. `None`: another process, and there is no `room`, or there are too many of this address and name.
+    pub(super) fn take(&mut self, report: JavaReport, place: Place, now_ms: i64, room: bool) -> Option<Point> {
         // A clock that is ahead would put points where no chart looks.
         let at_ms = report.at_ms.unwrap_or(now_ms).min(now_ms);
         let key = (report.side, report.name.clone(), report.ip.clone(), report.instance.clone());
@@ -74,7 +74,7 @@ impl JavaClients {
             (process.at_ms, process.heard_ms, process.place, process.report) = (at_ms, now_ms, place, report);
             process
         } else {
-            if alike.len() >= MOST_ALIKE {
+            if !room || alike.len() >= MOST_ALIKE {
                 return None;
             }
             let number = (1..).find(|number| alike.iter().all(|one| one.number != *number))?;
@@ -112,6 +112,7 @@ impl JavaClients {
             language: LANGUAGE.to_owned(),
             ip: one.report.ip.clone(),
             at_ms: one.heard_ms,
+            dropped: None,
             rate: one.rate,
             failed: one.failed,
             p99_ms: one.report.times.p99_ms,
@@ -127,6 +128,7 @@ impl JavaClients {
             language: LANGUAGE.to_owned(),
             ip: one.report.ip.clone(),
             at_ms: one.heard_ms,
+            dropped: None,
             rate: one.rate,
             failed: one.failed,
             p99_ms: one.report.times.p99_ms,
@@ -209,7 +211,7 @@ mod tests {
         for (at, done, failed, sent) in
             [(1_000, 1_000, 0, 100), (4_000, 50, 0, 50), (11_000, 1_200, 10, 200), (14_000, 100, 0, 50), (21_000, 5, 0, 5)]
         {
-            clients.take(producer(at, done, failed, sent), place(), at).unwrap();
+            clients.take(producer(at, done, failed, sent), place(), at, true).unwrap();
         }
         let found: Vec<_> = clients.producers().map(|one| (one.client, one.rate, one.failed)).collect();
         let id = |n| format!("10.0.0.1||DEFAULT_PRODUCER||{n}");
@@ -221,28 +223,28 @@ mod tests {
         assert_eq!(clients.len(), 3);
         clients.forget(31_001);
         assert_eq!(clients.producers().map(|one| one.client).collect::<Vec<_>>(), [id(2), id(3)]);
-        clients.take(producer(41_000, 3, 0, 3), place(), 41_000).unwrap();
+        clients.take(producer(41_000, 3, 0, 3), place(), 41_000, true).unwrap();
         assert!(clients.producers().any(|one| one.client == id(1)), "a number is free again");
     }
 
     #[test]
     fn a_consumer_that_does_not_count_has_no_rate() {
         let mut clients = JavaClients::default();
-        clients.take(consumer(1_000, 0), place(), 1_000).unwrap();
-        let point = clients.take(consumer(11_000, 0), place(), 11_000).unwrap();
+        clients.take(consumer(1_000, 0), place(), 1_000, true).unwrap();
+        let point = clients.take(consumer(11_000, 0), place(), 11_000, true).unwrap();
         assert_eq!(point.tags, ["k1", "orders", "billing", "DEFAULT_CONSUMER", "10.0.0.2||DEFAULT_CONSUMER||1", "java"]);
         assert_eq!(point.fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["p99_ms"]);
         let one = clients.consumers().next().unwrap();
         assert_eq!((one.rate, one.failed, one.p99_ms, one.language.as_str()), (None, None, Some(7.0), "java"));
-        clients.take(consumer(21_000, 30), place(), 21_000).unwrap();
+        clients.take(consumer(21_000, 30), place(), 21_000, true).unwrap();
         assert_eq!(clients.consumers().next().unwrap().rate, Some(3.0));
     }
 
     #[test]
     fn sums_are_of_one_language_and_times_those_of_the_slowest() {
         let mut clients = JavaClients::default();
-        clients.take(producer(1_000, 100, 0, 100), place(), 1_000).unwrap();
-        clients.take(producer(2_000, 30, 0, 30), place(), 2_000).unwrap();
+        clients.take(producer(1_000, 100, 0, 100), place(), 1_000, true).unwrap();
+        clients.take(producer(2_000, 30, 0, 30), place(), 2_000, true).unwrap();
         let sums = clients.sums(10_000, 10_000);
         assert_eq!(sums[0].tags, ["k1", "orders", "DEFAULT_PRODUCER", "java"]);
         let field = |name| sums[0].fields.iter().find(|(field, _)| *field == name).map(|(_, number)| *number);
@@ -254,9 +256,9 @@ mod tests {
     #[test]
     fn somebody_who_floods_makes_no_more_than_so_many_and_a_clock_ahead_is_held_back() {
         let mut clients = JavaClients::default();
-        let taken = (0..1_000_u64).filter(|n| clients.take(producer(1_000, 1_000 - n, 0, 1), place(), 1_000).is_some()).count();
+        let taken = (0..1_000_u64).filter(|n| clients.take(producer(1_000, 1_000 - n, 0, 1), place(), 1_000, true).is_some()).count();
         assert_eq!((taken, clients.len()), (MOST_ALIKE, MOST_ALIKE));
-        let point = JavaClients::default().take(producer(9_000, 1, 0, 1), place(), 400).unwrap();
+        let point = JavaClients::default().take(producer(9_000, 1, 0, 1), place(), 400, true).unwrap();
         assert_eq!(point.at_ms, 400);
     }
 }

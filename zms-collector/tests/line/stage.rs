@@ -167,11 +167,18 @@ impl Stage {
         let orders = Orders {
             revision: 7,
             environment: "dev".to_owned(),
-            metadata: Some(MetadataStore { addresses: zookeeper.plain(), authority: String::new(), login: login("collector") }),
+            metadata: Some(MetadataStore {
+                addresses: zookeeper.plain(),
+                authority: String::new(),
+                login: login("collector"),
+                networks: None,
+            }),
             metrics: Some(Metrics { url: influx.url(), database: "zms".to_owned(), login: login("writer") }),
             hosts: vec![Watched { host: HostId::new(HOST).unwrap(), name: "h1".to_owned(), instances: Vec::new() }],
             revoked: Vec::new(),
             adopted: Vec::new(),
+            installed: Default::default(),
+            networks: Default::default(),
             tick_s: 1,
         };
         let paper = Paper::set(orders).await;

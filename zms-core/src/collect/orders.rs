@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::metadata::BrokerKind;
@@ -26,6 +28,12 @@ pub struct Orders {
     /// Clusters that ZMS did not install; asked beside those that stand in the metadata, whether they stand there or not.
     #[serde(default)]
     pub adopted: Vec<Adopted>,
+    /// Clusters that ZMS installed, each with the addresses of its hosts: [`networks`](Self::networks) do not bound these.
+    #[serde(default)]
+    pub installed: BTreeMap<ClusterName, Vec<String>>,
+    /// Where brokers may be of any other cluster that stands in the metadata: whoever may write there could name any address.
+    #[serde(default)]
+    pub networks: Networks,
     /// Time between two ticks, seconds.
     pub tick_s: u32,
 }
@@ -54,6 +62,9 @@ pub struct MetadataStore {
     pub authority: String,
     /// The collector's identity there.
     pub login: Login,
+    /// Where its servers may be. `None`: anywhere, as ZMS installed them.
+    #[serde(default)]
+    pub networks: Option<Networks>,
 }
 
 /// InfluxDB of the environment.
@@ -195,7 +206,11 @@ mod tests {
     fn orders_of_an_earlier_portal_are_read_and_a_password_is_not_shown() {
         let early = r#"{"revision":1,"environment":"dev","hosts":[],"revoked":[],"tick_s":10}"#;
         let mut orders: Orders = serde_json::from_str(early).unwrap();
-        assert!(orders.adopted.is_empty());
+        assert!(orders.adopted.is_empty() && orders.installed.is_empty());
+        assert_eq!(orders.networks, Networks::default(), "private ranges, not anywhere");
+        let store = r#"{"addresses":"10.0.0.1:2281","authority":"","login":{"user":"u","password":"secret word"}}"#;
+        orders.metadata = Some(serde_json::from_str(store).unwrap());
+        assert_eq!(orders.metadata.as_ref().and_then(|store| store.networks.clone()), None);
         let minimal = r#"{"cluster":"old-kafka","kind":"kafka","addresses":["10.0.0.1:9092"]}"#;
         let mut adopted: Adopted = serde_json::from_str(minimal).unwrap();
         assert_eq!((&adopted.tls, &adopted.networks), (&BrokerTls::Off, &Networks::default()));

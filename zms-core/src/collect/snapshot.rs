@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metadata::BrokerKind;
-use crate::names::{ClusterName, PhysicalName};
+use crate::names::{ClusterName, HostId, PhysicalName};
 
 /// What the leading collector saw in one tick. A figure that could not be had is absent, never 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,9 +25,23 @@ pub struct Snapshot {
     /// Who consumes, as it says itself.
     #[serde(default)]
     pub consumers: Vec<ConsumerFigures>,
+    /// Hosts whose frames came to the leader since it started.
+    #[serde(default)]
+    pub hosts: Vec<HostFrames>,
     /// How it goes with writing figures.
     #[serde(default)]
     pub sink: Sink,
+}
+
+/// Frames of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFrames {
+    /// Which one.
+    pub host: HostId,
+    /// When the last ones came, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Frames that its agent gave up since it started, because this collector did not take them for too long.
+    pub dropped: u64,
 }
 
 /// Was a cluster reached?
@@ -171,6 +185,9 @@ pub struct ProducerFigures {
     pub failed: Option<f64>,
     /// 99th percentile of the time of a send, milliseconds.
     pub p99_ms: Option<f64>,
+    /// Reports that it could not send since it was first heard; absent where the client does not say.
+    #[serde(default)]
+    pub dropped: Option<u64>,
 }
 
 /// One application's process consuming one topic with one group.
@@ -197,6 +214,9 @@ pub struct ConsumerFigures {
     pub failed: Option<f64>,
     /// 99th percentile of the time of its handler, milliseconds.
     pub p99_ms: Option<f64>,
+    /// Reports that it could not send since it was first heard; absent where the client does not say.
+    #[serde(default)]
+    pub dropped: Option<u64>,
 }
 
 /// How it goes with writing figures to InfluxDB.
@@ -213,4 +233,8 @@ pub struct Sink {
     pub problem: Option<String>,
     /// Reports of applications that could not be read.
     pub unreadable: u64,
+    /// Clients, topics and groups of reports that were left out, as they were too many; absent: an older collector does not count them.
+    pub over: Option<u64>,
+    /// Reports that applications could not send, as they said later; absent: an older collector does not count them.
+    pub lost: Option<u64>,
 }

@@ -9,10 +9,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::broker::BrokerError;
 use crate::open::{Endpoint, Mechanism};
 
-/// Settings that are the same for every client of a cluster.
+/// Settings that are the same for every client of a cluster. With networks it has no brokers until [`Within`](super::within::Within) tells it.
 pub(super) fn config(endpoint: &Endpoint) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", endpoint.addresses.join(","));
+    // Who stays within networks hears of them from `Within`.
+    if endpoint.networks.is_none() {
+        config.set("bootstrap.servers", endpoint.addresses.join(","));
+    }
     config.set("client.id", &endpoint.client_id);
     config.set("socket.connection.setup.timeout.ms", endpoint.deadline.as_millis().clamp(1_000, 60_000).to_string());
     config.set("reconnect.backoff.max.ms", "5000");
@@ -58,6 +61,15 @@ impl Ear {
     /// Forgets what was heard: something worked.
     pub fn worked(&self) {
         self.lock().take();
+    }
+
+    /// A broker was not dialled, as it is where none may be. It is said once, and as the reason of what fails for want of it.
+    pub fn outside(&self, why: String) {
+        let mut denied = self.lock();
+        if denied.as_ref() != Some(&why) {
+            tracing::warn!(cluster = %self.cluster, why, "a broker is not dialled");
+            *denied = Some(why);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {

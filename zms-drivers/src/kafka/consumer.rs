@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use zms_core::names::PhysicalName;
 
 use super::client::{Ear, config};
+use super::within::Within;
 use crate::broker::{BrokerError, Consumer, Delivery, Incoming, PartitionId, Placed, Positions, Subscription, TAG_HEADER};
 use crate::open::Endpoint;
 
@@ -39,6 +40,7 @@ pub struct KafkaConsumer {
     queue: tokio::sync::Mutex<mpsc::Receiver<Result<Taken, BrokerError>>>,
     /// Taken by [`Consumer::close`].
     polling: Mutex<Option<Polling>>,
+    _within: Option<Within>,
 }
 
 /// The library's consumer, and the task that asks it.
@@ -97,13 +99,15 @@ impl KafkaConsumer {
             // A new topic or more partitions are found soon.
             .set("topic.metadata.refresh.interval.ms", "60000");
         let consumer: StreamConsumer<Context> = config.create_with_context(Context(Arc::clone(&shared))).map_err(refused)?;
+        let within = Within::bind(endpoint, &shared.ear, consumer.client().native_ptr())?;
         let topics: Vec<&str> = subscription.topics.iter().map(PhysicalName::as_str).collect();
         consumer.subscribe(&topics).map_err(refused)?;
         let consumer = Arc::new(consumer);
         let (sender, queue) = mpsc::channel(QUEUE);
         let again = sender.downgrade();
         let polling = tokio::spawn(poll(Arc::clone(&consumer), Arc::clone(&shared), sender));
-        Ok(Self { shared, again, queue: tokio::sync::Mutex::new(queue), polling: Mutex::new(Some((consumer, polling))) })
+        let (queue, polling) = (tokio::sync::Mutex::new(queue), Mutex::new(Some((consumer, polling))));
+        Ok(Self { shared, again, queue, polling, _within: within })
     }
 
     fn take(&self) -> Option<Polling> {

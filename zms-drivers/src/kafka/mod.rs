@@ -10,6 +10,8 @@ mod consumer;
 mod producer;
 #[cfg(feature = "kafka-admin")]
 mod scraper;
+#[cfg(feature = "kafka")]
+mod within;
 
 #[cfg(feature = "kafka-admin")]
 pub use admin::KafkaAdmin;

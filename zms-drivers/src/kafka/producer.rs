@@ -13,6 +13,7 @@ use rdkafka::util::Timeout;
 use zms_core::names::PhysicalName;
 
 use super::client::{Ear, config};
+use super::within::Within;
 use crate::broker::{BrokerError, Outgoing, Placed, Producer, TAG_HEADER};
 use crate::open::Endpoint;
 
@@ -29,6 +30,7 @@ pub struct KafkaProducer {
     deadline: Duration,
     delivery: Duration,
     closed: AtomicBool,
+    _within: Option<Within>,
 }
 
 impl KafkaProducer {
@@ -39,11 +41,12 @@ impl KafkaProducer {
     pub fn new(endpoint: &Endpoint, delivery: Duration) -> Result<Self, BrokerError> {
         let ear = Ear::new(&endpoint.cluster);
         let config = Self::settings(endpoint, delivery);
-        let client = config.create_with_context(ear.clone()).map_err(|error: KafkaError| BrokerError::Refused {
-            what: format!("client for cluster {}", endpoint.cluster),
-            why: error.to_string(),
+        let client: FutureProducer<Ear> = config.create_with_context(ear.clone()).map_err(|error: KafkaError| {
+            BrokerError::Refused { what: format!("client for cluster {}", endpoint.cluster), why: error.to_string() }
         })?;
-        Ok(Self { client: Some(client), ear, deadline: endpoint.deadline, delivery, closed: AtomicBool::new(false) })
+        let within = Within::bind(endpoint, &ear, client.client().native_ptr())?;
+        let (deadline, closed) = (endpoint.deadline, AtomicBool::new(false));
+        Ok(Self { client: Some(client), ear, deadline, delivery, closed, _within: within })
     }
 
     /// What librdkafka is told. Public for a benchmark, whose plain client must be told the same.

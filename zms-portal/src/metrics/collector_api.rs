@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use zms_core::collect::Snapshot;
+use zms_core::collect::{FENCE_HEADER, Snapshot};
 
 use super::{orders, shared};
 use crate::app::{App, now_ms};
@@ -63,10 +63,14 @@ async fn give_orders(
     Ok(axum::Json(orders).into_response())
 }
 
-async fn take_snapshot(State(app): State<App>, collector: Collector, body: Body) -> Result<StatusCode, Refused> {
+async fn take_snapshot(State(app): State<App>, collector: Collector, body: Body) -> Result<Response, Refused> {
     let snapshot: Snapshot = answer::json(body, SNAPSHOT).await?;
     match shared::tell(&app, &collector.environment.id, snapshot, now_ms()).await? {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(fence) => Err(Refused::new(StatusCode::CONFLICT, format!("a collector with the fence {fence} leads"))),
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        // Its lease goes on above that one: another metadata store began its fences anew.
+        Err(fence) => {
+            let refused = Refused::new(StatusCode::CONFLICT, format!("a collector with the fence {fence} leads"));
+            Ok(([(FENCE_HEADER, fence.to_string())], refused).into_response())
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::TICK_S;
 use crate::app::App;
 use crate::clusters;
 use crate::db::Db;
-use crate::environments::Environment;
+use crate::environments::{self, Environment};
 use crate::error::Result;
 use crate::{hosts, services};
 
@@ -55,11 +55,13 @@ fn hash(orders: &Orders) -> Result<String> {
 
 /// Orders as of now.
 pub(super) async fn of(app: &App, environment: &Environment, now_ms: i64) -> Result<Orders> {
+    let networks = environments::networks(&app.db, &environment.id).await?;
     let metadata = match app.metadata.way(&environment.id).await? {
         None => None,
         Some(way) => {
             let identity = app.metadata.identity(&environment.id, "collector").await?;
             Some(MetadataStore {
+                networks: way.external.then(|| networks.clone()),
                 addresses: way.addresses,
                 // Without TLS there are no identities.
                 authority: way.authority,
@@ -87,9 +89,13 @@ pub(super) async fn of(app: &App, environment: &Environment, now_ms: i64) -> Res
             watched.push(Watched { host: id, instances: placed.remove(&host.id).unwrap_or_default(), name: host.name });
         }
     }
-    let mut adopted = Vec::new();
-    for cluster in clusters::list(&app.db, &environment.id).await?.iter().filter(|cluster| cluster.is_adopted()) {
-        adopted.push(clusters::adopted(&app.vault, cluster)?);
+    let (mut adopted, mut installed) = (Vec::new(), BTreeMap::new());
+    for cluster in clusters::list(&app.db, &environment.id).await? {
+        if cluster.is_adopted() {
+            adopted.push(clusters::adopted(&app.vault, &cluster)?);
+        } else {
+            installed.insert(cluster.name, cluster.addresses);
+        }
     }
     let orders = Orders {
         revision: 0,
@@ -99,6 +105,8 @@ pub(super) async fn of(app: &App, environment: &Environment, now_ms: i64) -> Res
         hosts: watched,
         revoked,
         adopted,
+        installed,
+        networks,
         tick_s: TICK_S,
     };
     stamp(&app.db, &environment.id, orders, now_ms).await
@@ -118,6 +126,8 @@ mod tests {
             hosts: Vec::new(),
             revoked: Vec::new(),
             adopted: Vec::new(),
+            installed: BTreeMap::new(),
+            networks: zms_core::networks::Networks::default(),
             tick_s,
         };
         let (test, db) = Db::temporary().await;
