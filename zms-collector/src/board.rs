@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use zms_core::collect::{ClusterFigures, GroupFigures, Sink, Snapshot, TopicFigures};
+use zms_core::collect::{ClusterFigures, GroupFigures, HostFrames, Sink, Snapshot, TopicFigures};
 use zms_core::names::ClusterName;
 
 use crate::reports::Applications;
@@ -46,11 +46,15 @@ impl Board {
         (clusters.len(), clusters.values().filter(away).count())
     }
 
-    /// Everything on it. Its time is that of the newest tick; applications that have not reported for long are left out.
-    pub fn snapshot(&self, fence: u64, sink: Sink, now_ms: i64) -> Snapshot {
+    /// Everything on it, with `hosts` that were heard. Its time is that of the newest tick; applications that have not reported for long are
+    /// left out.
+    pub fn snapshot(&self, fence: u64, hosts: Vec<HostFrames>, sink: Sink, now_ms: i64) -> Snapshot {
         let clusters = lock(&self.clusters);
         let at_ms = clusters.values().map(|seen| seen.at_ms).max().unwrap_or(now_ms);
-        let (producers, consumers, unreadable) = lock(&self.applications).figures(now_ms);
+        let mut applications = lock(&self.applications);
+        let (producers, consumers, unreadable) = applications.figures(now_ms);
+        let counts = applications.counts();
+        drop(applications);
         Snapshot {
             fence,
             at_ms,
@@ -59,7 +63,8 @@ impl Board {
             groups: clusters.values().flat_map(|seen| seen.groups.iter().cloned()).collect(),
             producers,
             consumers,
-            sink: Sink { unreadable, ..sink },
+            hosts,
+            sink: Sink { unreadable, over: Some(counts.over), lost: Some(counts.dropped), ..sink },
         }
     }
 }

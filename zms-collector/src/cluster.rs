@@ -233,7 +233,7 @@ mod tests {
             let told = async {
                 loop {
                     board.changed.notified().await;
-                    if let Some(one) = board.snapshot(1, zms_core::collect::Sink::default(), 0).clusters.first() {
+                    if let Some(one) = board.snapshot(1, Vec::new(), zms_core::collect::Sink::default(), 0).clusters.first() {
                         return one.reach.clone();
                     }
                 }

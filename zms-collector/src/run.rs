@@ -64,6 +64,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
         portal: portal.clone(),
         board: board.clone(),
         sink: sink.clone(),
+        hosts: hosts.clone(),
         fence: fence.clone(),
         stop: stop.clone(),
     };
@@ -112,6 +113,7 @@ struct Environment {
     portal: Arc<Portal>,
     board: Arc<Board>,
     sink: Sink,
+    hosts: Hosts,
     fence: watch::Sender<Option<u64>>,
     stop: watch::Receiver<bool>,
 }
@@ -234,7 +236,7 @@ impl Environment {
         loop {
             self.board.changed.notified().await;
             sleep(TOGETHER).await;
-            let snapshot = self.board.snapshot(fence, self.sink.figures(), now_ms());
+            let snapshot = self.board.snapshot(fence, self.hosts.heard(), self.sink.figures(), now_ms());
             self.sink.push(lock(&self.board.applications).sums(snapshot.at_ms, now_ms()));
             let said = match self.portal.snapshot(&snapshot).await {
                 Ok(()) => String::new(),
@@ -274,17 +276,20 @@ impl Itself {
 
     fn point(&self, at_ms: i64) -> Point {
         let (clusters, away) = self.board.counts();
-        let (frames, refused) = self.hosts.counts();
-        let (reports, unreadable) = lock(&self.board.applications).counts();
+        let frames = self.hosts.counts();
+        let reports = lock(&self.board.applications).counts();
         let sink = self.sink.figures();
         Point::new(&COLLECTOR, &[&self.me], at_ms)
             .with_whole("leads", Some(i64::from(self.fence.borrow().is_some())))
             .with_whole("clusters", Some(clusters))
             .with_whole("clusters_away", Some(away))
-            .with_whole("frames", Some(frames))
-            .with_whole("frames_refused", Some(refused))
-            .with_whole("reports", Some(reports))
-            .with_whole("reports_unreadable", Some(unreadable))
+            .with_whole("frames", Some(frames.taken))
+            .with_whole("frames_refused", Some(frames.refused))
+            .with_whole("frames_dropped", Some(frames.dropped))
+            .with_whole("reports", Some(reports.heard))
+            .with_whole("reports_unreadable", Some(reports.unreadable))
+            .with_whole("reports_over", Some(reports.over))
+            .with_whole("reports_lost", Some(reports.dropped))
             .with_whole("lines_written", Some(sink.written))
             .with_whole("lines_queued", Some(sink.queued))
             .with_whole("lines_dropped", Some(sink.dropped))

@@ -126,7 +126,7 @@ impl Sink {
             queued: queue.len() as u64,
             dropped: queue.dropped,
             problem: queue.problem.clone(),
-            unreadable: 0,
+            ..collect::Sink::default()
         }
     }
 

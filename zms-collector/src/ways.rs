@@ -70,7 +70,10 @@ impl Ways {
         let way = Way::of(cluster, node, &orders);
         if let (Way::Node { .. }, Some(sasl)) = (&way, &node.security.sasl) {
             let what = format!("connect to cluster {cluster}");
-            return Err(BrokerError::Refused { what, why: format!("its brokers want {sasl}: adopt it with a user and password") });
+            return Err(BrokerError::Refused {
+                what,
+                why: format!("its brokers want {sasl}: adopt it with a user and password"),
+            });
         }
         let (kind, endpoint) = way.endpoint(cluster, &self.authority);
         Ok((kind, Endpoint { client_id: self.client_id.clone(), deadline: self.deadline, ..endpoint }))
@@ -114,11 +117,7 @@ mod tests {
             kind: BrokerKind::Kafka,
             addresses: vec!["10.0.0.9:9093".to_owned()],
             tls: BrokerTls::Authority("PEM of the brokers".to_owned()),
-            login: Some(BrokerLogin {
-                mechanism: Mechanism::ScramSha512,
-                user: "zms".to_owned(),
-                password: "word".to_owned(),
-            }),
+            login: Some(BrokerLogin { mechanism: Mechanism::ScramSha512, user: "zms".to_owned(), password: "word".to_owned() }),
             networks: "10.0.0.0/8".parse().unwrap(),
         }
     }
@@ -156,7 +155,10 @@ mod tests {
             node
         };
         let (_, endpoint) = ways.endpoint(&name("taken"), &secure(Some("SCRAM-SHA-512"))).unwrap();
-        assert_eq!((endpoint.authority_pem.as_deref(), endpoint.credentials.unwrap().user.as_str()), (Some("PEM of the brokers"), "zms"));
+        assert_eq!(
+            (endpoint.authority_pem.as_deref(), endpoint.credentials.unwrap().user.as_str()),
+            (Some("PEM of the brokers"), "zms")
+        );
         let (_, endpoint) = ways.endpoint(&name("ours"), &secure(None)).unwrap();
         assert_eq!((endpoint.authority_pem.as_deref(), endpoint.credentials), (Some("PEM of ZooKeeper"), None));
         let error = ways.endpoint(&name("ours"), &secure(Some("PLAIN"))).unwrap_err();

@@ -89,7 +89,9 @@ mod tests {
         let point = |name: &str| Point::new(&ZMS_PRODUCER_SUM, &["c", name, "a", "rust"], 1);
         let begin = 10 * HOUR_MS;
         assert!(series.admit(&point("orders"), begin));
-        let mut flood = |hour: i64| (0..MOST_BEGUN + 5).filter(|n| series.admit(&point(&format!("{hour}-{n}")), begin + hour * (HOUR_MS + 1))).count();
+        let mut flood = |hour: i64| {
+            (0..MOST_BEGUN + 5).filter(|n| series.admit(&point(&format!("{hour}-{n}")), begin + hour * (HOUR_MS + 1))).count()
+        };
         assert_eq!(flood(0), MOST_BEGUN - 1);
         assert_eq!(flood(1), MOST_BEGUN, "an hour later others");
         assert!(series.admit(&point("orders"), begin + HOUR_MS + 2), "it was known an hour before");

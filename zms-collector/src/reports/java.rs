@@ -56,6 +56,9 @@ impl JavaClients {
         // A clock that is ahead would put points where no chart looks.
         let at_ms = report.at_ms.unwrap_or(now_ms).min(now_ms);
         let key = (report.side, report.name.clone(), report.ip.clone(), report.instance.clone());
+        if !room && !self.known.contains_key(&key) {
+            return None;
+        }
         let alike = self.known.entry(key).or_default();
         let continues = |one: &Process| {
             let apart = at_ms - one.at_ms;
@@ -256,7 +259,8 @@ mod tests {
     #[test]
     fn somebody_who_floods_makes_no_more_than_so_many_and_a_clock_ahead_is_held_back() {
         let mut clients = JavaClients::default();
-        let taken = (0..1_000_u64).filter(|n| clients.take(producer(1_000, 1_000 - n, 0, 1), place(), 1_000, true).is_some()).count();
+        let taken =
+            (0..1_000_u64).filter(|n| clients.take(producer(1_000, 1_000 - n, 0, 1), place(), 1_000, true).is_some()).count();
         assert_eq!((taken, clients.len()), (MOST_ALIKE, MOST_ALIKE));
         let point = JavaClients::default().take(producer(9_000, 1, 0, 1), place(), 400, true).unwrap();
         assert_eq!(point.at_ms, 400);

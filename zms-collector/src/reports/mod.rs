@@ -363,7 +363,8 @@ mod tests {
         let full = |client| {
             of(client, |report| {
                 let one = Producing { latency_us: Histogram::default(), ..report.producers[0].clone() };
-                report.producers = (0..bounds::MOST_OF_ONE).map(|n| Producing { topic: format!("t{n}"), ..one.clone() }).collect();
+                report.producers =
+                    (0..bounds::MOST_OF_ONE).map(|n| Producing { topic: format!("t{n}"), ..one.clone() }).collect();
                 report.consumers.clear();
             })
         };

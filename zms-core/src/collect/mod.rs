@@ -15,7 +15,8 @@ pub use figures::{FigureWish, Jolokia, Read};
 pub use frame::{Frame, Frames, HostFigures, InstanceFigures};
 pub use orders::{Adopted, BrokerLogin, BrokerTls, Login, Mechanism, MetadataStore, MetricStore, Orders, Placed, Watched};
 pub use snapshot::{
-    Attempt, ClusterFigures, ConsumerFigures, GroupFigures, HostFrames, ProducerFigures, QuietGroup, Reach, Sink, Snapshot, TopicFigures,
+    Attempt, ClusterFigures, ConsumerFigures, GroupFigures, HostFrames, ProducerFigures, QuietGroup, Reach, Sink, Snapshot,
+    TopicFigures,
 };
 
 /// Header of the portal's answer 409 to a snapshot: the highest fence that it has heard of.

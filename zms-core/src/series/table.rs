@@ -109,7 +109,7 @@ measurements! {
     HOST "host" by ["host"] Raw each 10 s {
         cpu: Percent, cpu_wait: Percent, load1: Count, memory_bytes: Bytes, memory_used_bytes: Bytes, memory: Percent,
         swap_used_bytes: Bytes, disk_bytes: Bytes, disk_used_bytes: Bytes, disk: Percent, disk_read: BytesPerSecond,
-        disk_written: BytesPerSecond, net_in: BytesPerSecond, net_out: BytesPerSecond, frames_dropped: Total,
+        disk_written: BytesPerSecond, net_in: BytesPerSecond, net_out: BytesPerSecond,
     }
     /// The process of an instance. `silent`: 1 when it did not say what it was asked for.
     INSTANCE "instance" by ["service", "instance", "host"] Raw each 10 s {
@@ -122,7 +122,7 @@ measurements! {
     }
     /// A collector itself. `leads`: 1 for the one that scrapes.
     COLLECTOR "collector" by ["collector"] Raw each 10 s {
-        leads: State, tick_ms: Milliseconds, clusters: Count, clusters_away: Count, frames: Total, frames_refused: Total,
+        leads: State, tick_ms: Milliseconds, clusters: Count, clusters_away: Count, frames: Total, frames_refused: Total, frames_dropped: Total,
         reports: Total, reports_unreadable: Total, reports_over: Total, reports_lost: Total, lines_written: Total, lines_queued: Count, lines_dropped: Total,
         rss_bytes: Bytes,
     }
