@@ -185,15 +185,7 @@ impl Environment {
 
     /// Leads whenever it can. Ends when everything ends.
     async fn of(&self, metadata: &MetadataStore, tick_s: u32, orders: Current) {
-        let secure = !metadata.authority.is_empty();
-        let login = &metadata.login;
-        let store: Arc<dyn MetaStore> = ZooKeeper::start(Options {
-            addresses: metadata.addresses.clone(),
-            tls: secure.then(|| MetaTls { authority_pem: metadata.authority.clone() }),
-            identity: secure.then(|| Identity { user: login.user.clone(), password: login.password.clone() }),
-            networks: metadata.networks.clone(),
-            ..Options::default()
-        });
+        let store: Arc<dyn MetaStore> = ZooKeeper::start(zookeeper(metadata));
         let pace = lease::Pace::default();
         let mut stop = self.stop.clone();
         // The highest fence that the portal has heard of, as far as it told.
@@ -255,6 +247,18 @@ impl Environment {
     }
 }
 
+/// How the environment's ZooKeeper is reached.
+fn zookeeper(metadata: &MetadataStore) -> Options {
+    let (secure, login) = (!metadata.authority.is_empty(), &metadata.login);
+    Options {
+        addresses: metadata.addresses.clone(),
+        tls: secure.then(|| MetaTls { authority_pem: metadata.authority.clone() }),
+        identity: secure.then(|| Identity { user: login.user.clone(), password: login.password.clone() }),
+        networks: metadata.networks.clone(),
+        ..Options::default()
+    }
+}
+
 /// Figures of this collector itself.
 struct Itself {
     me: String,
@@ -302,4 +306,36 @@ fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use zms_core::collect::Login;
+    use zms_drivers::meta::Link;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_zookeeper_of_somebody_else_is_not_dialled_by_a_name_that_leads_outside_the_networks() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let metadata = |networks: Option<&str>| MetadataStore {
+            addresses: format!("localhost:{}", listener.local_addr().unwrap().port()),
+            authority: String::new(),
+            login: Login { user: String::new(), password: String::new() },
+            networks: networks.map(|text| text.parse().unwrap()),
+        };
+        let deadline = Duration::from_secs(20);
+        let bounded = ZooKeeper::start(zookeeper(&metadata(Some("10.0.0.0/8"))));
+        let mut link = bounded.link();
+        let outside = |link: &Link| matches!(link, Link::Down(why) if why.contains("outside the environment's networks"));
+        let said = async { drop(link.wait_for(outside).await.unwrap()) };
+        tokio::select! {
+            said = tokio::time::timeout(deadline, said) => said.expect("it says why"),
+            _ = listener.accept() => panic!("it was dialled"),
+        }
+        bounded.close().await;
+        let free = ZooKeeper::start(zookeeper(&metadata(None)));
+        tokio::time::timeout(deadline, listener.accept()).await.expect("the same name without networks is dialled").unwrap();
+        free.close().await;
+    }
 }

@@ -8,11 +8,16 @@ mod stage;
 
 use std::time::Duration;
 
-use stage::{HOST, Paper, Stage, until};
+use stage::{HOST, Paper, Stage, make_environment, until};
 use zms_collector::now_ms;
-use zms_core::collect::{Frame, Frames, HostFigures, Orders, Reach};
+use zms_core::collect::{
+    Adopted, BrokerLogin, BrokerTls, Frame, Frames, HostFigures, Login, Mechanism, MetadataStore, Orders, Reach,
+};
+use zms_core::metadata::{BrokerKind, ClusterNode, Security};
+use zms_core::names::ClusterName;
 use zms_core::series::{HOST as HOST_FIGURES, TOPIC, ZMS_CONSUMER_SUM, ZMS_PRODUCER_SUM};
 use zms_drivers::influx::Aggregate;
+use zms_testbed::{Kafka, KafkaWish, ZooKeeper, ZooWish};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_arrive_through_the_loss_of_everything_around() {
@@ -106,9 +111,42 @@ async fn figures_arrive_through_the_loss_of_everything_around() {
     shop.close(Duration::from_secs(5)).await;
 }
 
+/// Also over a metadata store that was changed: the portal knows higher fences than the new one begins with.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_of_an_environment_without_anything_works_and_ends_at_once() {
-    let orders = Orders {
+async fn reports_come_from_an_adopted_cluster_with_tls_and_scram_and_its_fence_goes_on_above_the_portals() {
+    let wish = KafkaWish { secure: true, ..KafkaWish::default() };
+    let servers = move || (ZooKeeper::start(ZooWish::default()), Kafka::start(wish));
+    let (zookeeper, kafka) = tokio::task::spawn_blocking(servers).await.unwrap();
+    let (addresses, authority, user, password) = kafka.tls_scram();
+    let mut node = ClusterNode::new(BrokerKind::Kafka, addresses.as_str(), addresses.as_str());
+    node.security = Security { tls: true, sasl: Some("SCRAM-SHA-512".to_owned()) };
+    make_environment(&zookeeper, &kafka, &node).await;
+    let (mechanism, name) = (Mechanism::ScramSha512, user.to_owned());
+    let adopted = Adopted {
+        cluster: ClusterName::new("main").unwrap(),
+        kind: BrokerKind::Kafka,
+        addresses: addresses.split(',').map(str::to_owned).collect(),
+        tls: BrokerTls::Authority(authority.to_owned()),
+        login: Some(BrokerLogin { mechanism, user: name, password: password.to_owned() }),
+        networks: "127.0.0.0/8".parse().unwrap(),
+    };
+    let login = Login { user: String::new(), password: String::new() };
+    let networks = Some("127.0.0.0/8".parse().unwrap());
+    let metadata = MetadataStore { addresses: zookeeper.plain(), authority: String::new(), login, networks };
+    let paper = Paper::set(Orders { metadata: Some(metadata), adopted: vec![adopted], ..nothing() }).await;
+    paper.portal_knows(40);
+    let collector = paper.collector("one").await;
+    let shop = paper.shop(&zookeeper, |builder| builder.broker_login(user, password).broker_authority(authority)).await;
+    let snapshot = paper.told("who sends, from brokers that ask who reads", |snapshot| !snapshot.producers.is_empty()).await;
+    assert_eq!((snapshot.producers[0].application.as_str(), &snapshot.clusters[0].reach), ("shop", &Reach::Whole));
+    assert_eq!((snapshot.fence, paper.refused()), (41, 1), "told once, it goes on above");
+    collector.end().await;
+    shop.close(Duration::from_secs(5)).await;
+}
+
+/// An environment in which there is nothing.
+fn nothing() -> Orders {
+    Orders {
         revision: 1,
         environment: "dev".to_owned(),
         metadata: None,
@@ -119,8 +157,12 @@ async fn a_collector_of_an_environment_without_anything_works_and_ends_at_once()
         installed: Default::default(),
         networks: Default::default(),
         tick_s: 1,
-    };
-    let collector = Paper::set(orders).await.collector("alone").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_of_an_environment_without_anything_works_and_ends_at_once() {
+    let collector = Paper::set(nothing()).await.collector("alone").await;
     let begun = std::time::Instant::now();
     collector.end().await;
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());

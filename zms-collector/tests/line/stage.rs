@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zms_collector::config::Config;
-use zms_core::collect::{Frames, Login, MetadataStore, MetricStore as Metrics, Orders, Snapshot, Watched};
+use zms_core::collect::{FENCE_HEADER, Frames, Login, MetadataStore, MetricStore as Metrics, Orders, Snapshot, Watched};
 use zms_core::metadata::{BrokerKind, ClusterNode, ConsumeFrom, GroupNode, Order, TopicNode, path};
 use zms_core::names::{ClusterName, HostId, PhysicalName};
 use zms_core::series::{Measurement, Retention};
@@ -30,7 +30,7 @@ use zms_drivers::influx::{self, Aggregate, Column, Question, Right};
 use zms_drivers::meta::zookeeper::{Options, ZooKeeper as Meta};
 use zms_drivers::meta::{Access, Change, Link, MetaStore as _};
 use zms_drivers::open::{self, Endpoint};
-use zms_sdk::{Message, Waits, Zms};
+use zms_sdk::{Builder, Message, Waits, Zms};
 use zms_testbed::{Influx, Kafka, KafkaWish, ZooKeeper, ZooWish, free_port};
 
 /// The one host that is believed.
@@ -73,6 +73,9 @@ fn identity(authority: &Authority, addresses: &[&str], uri: &str) -> String {
 struct Portal {
     orders: Arc<Orders>,
     away: Arc<AtomicBool>,
+    /// The highest fence that it has heard of.
+    fence: Arc<AtomicU64>,
+    refused: Arc<AtomicUsize>,
     told: mpsc::Sender<Snapshot>,
 }
 
@@ -138,13 +141,18 @@ async fn orders(State(portal): State<Portal>, Query(query): Query<BTreeMap<Strin
     Json(portal.orders.as_ref().clone()).into_response()
 }
 
-async fn snapshot(State(portal): State<Portal>, Json(snapshot): Json<Snapshot>) -> StatusCode {
+async fn snapshot(State(portal): State<Portal>, Json(snapshot): Json<Snapshot>) -> Response {
     if portal.away.load(Ordering::Relaxed) {
-        return StatusCode::SERVICE_UNAVAILABLE;
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let highest = portal.fence.fetch_max(snapshot.fence, Ordering::Relaxed);
+    if snapshot.fence < highest {
+        portal.refused.fetch_add(1, Ordering::Relaxed);
+        return (StatusCode::CONFLICT, [(FENCE_HEADER, highest.to_string())]).into_response();
     }
     // A test looks at all of them, and is far from a full queue.
     portal.told.try_send(snapshot).unwrap();
-    StatusCode::NO_CONTENT
+    StatusCode::NO_CONTENT.into_response()
 }
 
 impl Stage {
@@ -152,7 +160,7 @@ impl Stage {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let servers = || (ZooKeeper::start(ZooWish::default()), Kafka::start(KafkaWish::default()), Influx::start());
         let (zookeeper, kafka, influx) = tokio::task::spawn_blocking(servers).await.unwrap();
-        make_environment(&zookeeper, &kafka).await;
+        make_environment(&zookeeper, &kafka, &ClusterNode::new(BrokerKind::Kafka, kafka.plain(), kafka.plain())).await;
         let login = |who: &str| Login { user: format!("zms-{who}"), password: format!("password-of-{who}") };
         let admin = influx::admin(&influx.url(), "zms-administrator", "password", PATIENCE).unwrap();
         admin.ensure_administrator().await.unwrap();
@@ -198,7 +206,8 @@ impl Paper {
     pub async fn set(orders: Orders) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (telling, told) = mpsc::channel(10_000);
-        let portal = Portal { orders: Arc::new(orders), away: Arc::default(), told: telling };
+        let (orders, away, fence, refused) = (Arc::new(orders), Arc::default(), Arc::default(), Arc::default());
+        let portal = Portal { orders, away, fence, refused, told: telling };
         let authority = authority("authority of the line");
         let pem = identity(&authority, &["127.0.0.1"], "zms://portal/1");
         let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(
@@ -242,6 +251,25 @@ impl Paper {
         Collector { frames, stop, task }
     }
 
+    /// An application that sends twenty messages a second to `orders` for as long as the returned connection lives.
+    pub async fn shop(&self, zookeeper: &ZooKeeper, with: impl FnOnce(Builder) -> Builder) -> Zms {
+        let waits = Waits { statistics: Duration::from_secs(1), ..Waits::default() };
+        let builder = Zms::builder().application("shop").zookeeper(zookeeper.plain());
+        let zms = with(builder).cache(self.folder.path().join("shop")).waits(waits).connect().unwrap();
+        zms.prepare("orders").await.unwrap();
+        let sender = zms.clone();
+        tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                pace.tick().await;
+                if sender.send("orders", Message::new("an order")).await.is_err() {
+                    return;
+                }
+            }
+        });
+        zms
+    }
+
     /// Waits for a snapshot, from now on.
     pub async fn told(&self, what: &str, fits: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let mut told = self.told.lock().await;
@@ -254,6 +282,16 @@ impl Paper {
             }
         };
         tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("after {PATIENCE:?} still not: {what}"))
+    }
+
+    /// The portal heard of this fence before, under another metadata store.
+    pub fn portal_knows(&self, fence: u64) {
+        self.portal.fence.store(fence, Ordering::Relaxed);
+    }
+
+    /// Snapshots that were refused for their fence.
+    pub fn refused(&self) -> usize {
+        self.portal.refused.load(Ordering::Relaxed)
     }
 
     pub fn portal_is_away(&self, away: bool) {
@@ -285,23 +323,9 @@ impl Paper {
 }
 
 impl Stage {
-    /// An application that sends twenty messages a second to `orders` for as long as the returned connection lives.
+    /// As [`Paper::shop`].
     pub async fn application(&self) -> Zms {
-        let waits = Waits { statistics: Duration::from_secs(1), ..Waits::default() };
-        let builder = Zms::builder().application("shop").zookeeper(self.zookeeper.plain());
-        let zms = builder.cache(self.folder.path().join("shop")).waits(waits).connect().unwrap();
-        zms.prepare("orders").await.unwrap();
-        let sender = zms.clone();
-        tokio::spawn(async move {
-            let mut pace = tokio::time::interval(Duration::from_millis(50));
-            loop {
-                pace.tick().await;
-                if sender.send("orders", Message::new("an order")).await.is_err() {
-                    return;
-                }
-            }
-        });
-        zms
+        self.shop(&self.zookeeper, |builder| builder).await
     }
 
     /// What clients of the first ZMS say, by way of somebody who sends anything.
@@ -356,8 +380,8 @@ impl Stage {
     }
 }
 
-/// What a portal would have made.
-async fn make_environment(zookeeper: &ZooKeeper, kafka: &Kafka) {
+/// What a portal would have made, with this node for the cluster `main`.
+pub async fn make_environment(zookeeper: &ZooKeeper, kafka: &Kafka, main: &ClusterNode) {
     let name = |text: &str| PhysicalName::new(text).unwrap();
     let cluster = ClusterName::new("main").unwrap();
     let store = Meta::start(Options { addresses: zookeeper.plain(), ..Options::default() });
@@ -367,10 +391,7 @@ async fn make_environment(zookeeper: &ZooKeeper, kafka: &Kafka) {
     let mut nodes: Vec<(String, Vec<u8>)> = path::skeleton().into_iter().map(|path| (path, Vec::new())).collect();
     nodes.push((path::Path::SystemId.to_string(), b"environment".to_vec()));
     nodes.push((path::Path::Lease("collector").to_string(), Vec::new()));
-    nodes.push((
-        path::Path::Cluster(cluster.clone()).to_string(),
-        ClusterNode::new(BrokerKind::Kafka, kafka.plain(), kafka.plain()).to_bytes(),
-    ));
+    nodes.push((path::Path::Cluster(cluster.clone()).to_string(), main.to_bytes()));
     for topic in ["orders", TOPIC, PRODUCER_TOPIC, CONSUMER_TOPIC] {
         nodes.push((path::Path::Topic(name(topic)).to_string(), TopicNode::new(cluster.clone(), order).to_bytes()));
     }

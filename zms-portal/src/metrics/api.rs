@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use zms_core::collect::{ClusterFigures, ConsumerFigures, GroupFigures, ProducerFigures, Reach, TopicFigures};
+use zms_core::collect::{ClusterFigures, ConsumerFigures, GroupFigures, HostFrames, ProducerFigures, Reach, TopicFigures};
 
 use super::chart::{Chart, LONGEST_MS, Subject, Windows};
 use super::draw::{Drawn, draw};
@@ -116,10 +116,29 @@ struct Figures {
     producers: Vec<ClientItem>,
     /// Who consumes with our SDK, as it says itself.
     consumers: Vec<ClientItem>,
+    /// Hosts whose figures come to the leading collector.
+    hosts: Vec<HostItem>,
     /// Points that wait for the metric store.
     points_queued: u64,
     /// Points that were given up since the collector started.
     points_dropped: u64,
+    /// Reports of applications that could not be read since the collector started.
+    reports_unreadable: u64,
+    /// Topics, groups and clients of reports that were left out since then, as they were too many.
+    reports_over: Option<u64>,
+    /// Reports that applications could not send since then, as they said later.
+    reports_lost: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HostFrames)]
+struct HostItem {
+    /// Its id.
+    host: String,
+    /// When its figures came last, milliseconds since 1970.
+    at_ms: i64,
+    /// Figures that its agent gave up since it started, one each 10 s.
+    frames_dropped: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -190,6 +209,8 @@ struct ClientItem {
     failed: Option<f64>,
     /// 99th percentile, milliseconds.
     p99_ms: Option<f64>,
+    /// Reports that it could not send since it was first heard; absent where the client does not say.
+    reports_lost: Option<u64>,
 }
 
 impl From<&ClusterFigures> for ClusterItem {
@@ -229,17 +250,45 @@ impl From<&GroupFigures> for GroupItem {
     }
 }
 
+impl From<&HostFrames> for HostItem {
+    fn from(one: &HostFrames) -> Self {
+        Self { host: one.host.to_string(), at_ms: one.at_ms, frames_dropped: one.dropped }
+    }
+}
+
 impl From<&ProducerFigures> for ClientItem {
     fn from(one: &ProducerFigures) -> Self {
-        let ProducerFigures { topic, application, client, language, ip, rate, failed, p99_ms, .. } = one.clone();
-        Self { topic: topic.to_string(), group: None, application, client, language, ip, rate, failed, p99_ms }
+        let ProducerFigures { topic, application, client, language, ip, rate, failed, p99_ms, dropped, .. } = one.clone();
+        Self {
+            topic: topic.to_string(),
+            group: None,
+            application,
+            client,
+            language,
+            ip,
+            rate,
+            failed,
+            p99_ms,
+            reports_lost: dropped,
+        }
     }
 }
 
 impl From<&ConsumerFigures> for ClientItem {
     fn from(one: &ConsumerFigures) -> Self {
-        let ConsumerFigures { group, topic, application, client, language, ip, rate, failed, p99_ms, .. } = one.clone();
-        Self { topic: topic.to_string(), group: Some(group.to_string()), application, client, language, ip, rate, failed, p99_ms }
+        let ConsumerFigures { group, topic, application, client, language, ip, rate, failed, p99_ms, dropped, .. } = one.clone();
+        Self {
+            topic: topic.to_string(),
+            group: Some(group.to_string()),
+            application,
+            client,
+            language,
+            ip,
+            rate,
+            failed,
+            p99_ms,
+            reports_lost: dropped,
+        }
     }
 }
 
@@ -260,8 +309,12 @@ async fn get_figures(user: User, State(app): State<App>, Path(env): Path<String>
         groups: snapshot.groups.iter().map(GroupItem::from).collect(),
         producers: snapshot.producers.iter().map(ClientItem::from).collect(),
         consumers: snapshot.consumers.iter().map(ClientItem::from).collect(),
+        hosts: snapshot.hosts.iter().map(HostItem::from).collect(),
         points_queued: snapshot.sink.queued,
         points_dropped: snapshot.sink.dropped,
+        reports_unreadable: snapshot.sink.unreadable,
+        reports_over: snapshot.sink.over,
+        reports_lost: snapshot.sink.lost,
     }))
 }
 

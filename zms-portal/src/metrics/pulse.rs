@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zms_core::collect::{GroupFigures, Reach, Snapshot};
+use zms_core::collect::{GroupFigures, Reach, Sink, Snapshot};
 
 /// Groups that are shown as furthest behind.
 const WORST: usize = 5;
@@ -22,6 +22,8 @@ pub struct Pulse {
     pub offline: u32,
     /// Groups with lag on one topic, the furthest behind first.
     pub worst: Vec<Behind>,
+    /// What the collector could not write or read since it started.
+    pub sink: Sink,
 }
 
 /// A group that has not consumed everything of a topic.
@@ -85,13 +87,29 @@ impl Pulse {
             under_replicated: snapshot.clusters.iter().filter_map(|cluster| cluster.under_replicated).sum(),
             offline: snapshot.clusters.iter().filter_map(|cluster| cluster.offline).sum(),
             worst: worst.collect(),
+            sink: snapshot.sink.clone(),
         }
+    }
+
+    /// Reports that were too many; a dash where the collector does not count them.
+    pub fn over(&self) -> String {
+        counted(self.sink.over)
+    }
+
+    /// Reports that were not sent; a dash where the collector does not count them.
+    pub fn lost(&self) -> String {
+        counted(self.sink.lost)
     }
 
     /// Clusters of which every broker answered.
     pub fn whole(&self) -> usize {
         self.clusters - self.silent.len()
     }
+}
+
+/// What is not known is not 0.
+fn counted(count: Option<u64>) -> String {
+    count.map_or_else(|| "–".to_owned(), |count| count.to_string())
 }
 
 impl Trend {
@@ -147,6 +165,16 @@ mod tests {
         let said: Vec<(&str, i64)> = pulse.worst.iter().map(|behind| (behind.group.as_str(), behind.lag)).collect();
         assert_eq!(said, [("e", 90), ("h", 9), ("g", 8), ("a", 7), ("f", 7)]);
         assert_eq!(pulse.worst[0].trend, Trend::Shrinks(30.0));
+    }
+
+    #[test]
+    fn what_an_older_collector_does_not_count_is_a_dash_and_not_0() {
+        let said = |sink: serde_json::Value| {
+            let pulse = Pulse::of(&serde_json::from_value(json!({ "fence": 1, "at_ms": 1, "sink": sink })).unwrap());
+            (pulse.over(), pulse.lost(), pulse.sink.dropped)
+        };
+        assert_eq!(said(json!({ "dropped": 4 })), ("–".to_owned(), "–".to_owned(), 4));
+        assert_eq!(said(json!({ "over": 0, "lost": 7 })), ("0".to_owned(), "7".to_owned(), 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use tower::ServiceExt as _;
 use zms_core::collect::{Orders, Sink, Snapshot};
 use zms_core::host::Phase;
@@ -16,15 +16,26 @@ use zms_drivers::influx::{Lines, MetricError};
 use super::chart::{Subject, Windows};
 use super::draw::draw;
 use super::{Chart, collector_api, shared};
+use crate::access::Role;
 use crate::app::{new_id, now_ms};
 use crate::authority::{Named, PeerCertificate};
-use crate::clusters::test_support::Stage;
+use crate::clusters::test_support::{Stage, actor, user};
 use crate::error::Error;
 use crate::services::test_support::{insert_host, spec};
 use crate::web::messages::Messages;
 
 /// Asks as whoever the certificate names.
 async fn ask(stage: &Stage, named: Named, request: axum::http::request::Builder, body: String) -> (StatusCode, Vec<u8>) {
+    let (status, _, body) = answered(stage, named, request, body).await;
+    (status, body)
+}
+
+async fn answered(
+    stage: &Stage,
+    named: Named,
+    request: axum::http::request::Builder,
+    body: String,
+) -> (StatusCode, HeaderMap, Vec<u8>) {
     let peer = PeerCertificate { der: [].into(), named, serial: "ab".into(), key_hash: String::new(), expired: false };
     let request = request
         .header(header::CONTENT_TYPE, "application/json")
@@ -34,7 +45,8 @@ async fn ask(stage: &Stage, named: Named, request: axum::http::request::Builder,
         .unwrap();
     let router: Router = collector_api().with_state(stage.app.clone());
     let response = router.oneshot(request).await.unwrap();
-    (response.status(), to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec())
+    let (head, body) = response.into_parts();
+    (head.status, head.headers, to_bytes(body, 1 << 20).await.unwrap().to_vec())
 }
 
 fn orders() -> axum::http::request::Builder {
@@ -112,6 +124,32 @@ async fn orders_name_hosts_with_their_instances_and_are_given_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_say_where_brokers_and_a_zookeeper_of_somebody_else_may_be() {
+    let stage = Stage::set().await;
+    let (app, environment) = (&stage.app, &stage.environment);
+    let host = insert_host(app, environment, 1).await;
+    let collector = Named::Instance(place(&stage, &host, "collector", Phase::Running).await);
+    let given = async || -> Orders {
+        let (_, body) = ask(&stage, collector.clone(), orders(), String::new()).await;
+        serde_json::from_slice(&body).unwrap()
+    };
+    let first = given().await;
+    assert_eq!((first.networks, first.metadata.and_then(|store| store.networks)), (Default::default(), None));
+    // What ZMS installed is told with its addresses, and may be anywhere.
+    let kafka = stage.kafka_is_healthy().await;
+    assert_eq!(given().await.installed, [(kafka.name, kafka.addresses)].into());
+    let olga = user("olga", Role::Operator);
+    let networks = ["10.0.0.0/8".to_owned()];
+    crate::environments::set_networks(&app.db, actor(&olga), environment, &networks, now_ms()).await.unwrap();
+    let external = crate::metadata::external::NewExternal { addresses: "10.0.0.1:2181".to_owned(), ..Default::default() };
+    crate::metadata::external::choose(app, actor(&olga), environment, external, now_ms()).await.unwrap();
+    let bounded = given().await;
+    let store = bounded.metadata.unwrap();
+    assert_eq!((bounded.networks.to_string().as_str(), store.addresses.as_str()), ("10.0.0.0/8", "10.0.0.1:2181"));
+    assert_eq!(store.networks, Some(bounded.networks));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_of_an_earlier_leader_and_garbage_are_refused() {
     let stage = Stage::set().await;
     let host = insert_host(&stage.app, &stage.environment, 1).await;
@@ -124,6 +162,9 @@ async fn a_snapshot_of_an_earlier_leader_and_garbage_are_refused() {
         [tell(2).await, tell(1).await, tell(3).await],
         [StatusCode::NO_CONTENT, StatusCode::CONFLICT, StatusCode::NO_CONTENT]
     );
+    let body = serde_json::to_string(&Snapshot { fence: 1, ..Snapshot::default() }).unwrap();
+    let (_, headers, _) = answered(&stage, collector.clone(), Request::post("/collector/v1/snapshot"), body).await;
+    assert_eq!(headers[zms_core::collect::FENCE_HEADER], "3", "its lease goes on above that");
     for body in ["", "{", "[]", "{\"fence\":-1}"] {
         let (status, _) = ask(&stage, collector.clone(), Request::post("/collector/v1/snapshot"), body.to_owned()).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body:?}");

@@ -40,6 +40,8 @@ pub(crate) struct Client {
     pub send_p99_ms: Option<f64>,
     /// 99th percentile of the time of its handler, milliseconds.
     pub handle_p99_ms: Option<f64>,
+    /// Reports that it could not send, as far as it was heard.
+    pub reports_lost: Option<u64>,
 }
 
 /// What it is asked about.
@@ -123,6 +125,7 @@ fn report(clients: &mut BTreeMap<String, Client>, snapshot: &zms_core::collect::
         client.sends = true;
         (client.rate_in, client.failed) = (sum(client.rate_in, one.rate), sum(client.failed, one.failed));
         client.send_p99_ms = one.p99_ms;
+        client.reports_lost = one.dropped.or(client.reports_lost);
     }
     for one in snapshot
         .consumers
@@ -134,6 +137,7 @@ fn report(clients: &mut BTreeMap<String, Client>, snapshot: &zms_core::collect::
         client.consumes = true;
         (client.rate_out, client.failed) = (sum(client.rate_out, one.rate), sum(client.failed, one.failed));
         client.handle_p99_ms = one.p99_ms;
+        client.reports_lost = one.dropped.or(client.reports_lost);
     }
 }
 
@@ -161,6 +165,7 @@ mod tests {
             rate: Some(rate),
             failed: Some(0.0),
             p99_ms: Some(3.0),
+            dropped: (client == "a").then_some(2),
         };
         let known = BTreeMap::from([("a".to_owned(), Client { sends: true, ..Client::default() })]);
         let producers = vec![one("orders", "a", 2.0), one("orders", "a", 3.0), one("orders", "b", 1.0), one("other", "c", 1.0)];
@@ -173,6 +178,7 @@ mod tests {
         report(&mut clients, &snapshot, &about, true);
         assert_eq!(clients.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((clients["a"].rate_in, clients["b"].rate_in), (Some(5.0), Some(1.0)));
+        assert_eq!((clients["a"].reports_lost, clients["b"].reports_lost), (Some(2), None), "what nobody says is not 0");
         assert_eq!(clients["a"].rate_out, None, "what it did not report is not 0");
     }
 }

@@ -71,6 +71,21 @@ async fn the_first_page_offers_to_adopt_and_shows_what_was() {
 }
 
 #[tokio::test]
+async fn what_the_collector_gave_up_is_on_the_page_of_its_environment_and_what_it_does_not_count_is_a_dash() {
+    let stage = Stage::set().await;
+    let browser = Browser::of(&stage.app);
+    browser.get("/e/dev", "en").await.is(200).hides("points given up");
+    let sink = zms_core::collect::Sink { dropped: 41, unreadable: 42, over: Some(43), lost: None, ..Default::default() };
+    let snapshot = zms_core::collect::Snapshot { fence: 1, sink, ..Default::default() };
+    stage.app.metrics.snapshots.tell(&stage.environment.id, snapshot, crate::app::now_ms()).unwrap();
+    for path in ["/e/dev", "/e/dev/part"] {
+        let page = browser.get(path, "en").await.is(200);
+        page.shows(&["41 points given up", "42 not readable", "43 topics, groups and clients left out", "– not sent"]);
+        browser.get(path, "zh").await.is(200).shows(&["放弃 41 个数据点", "42 条无法解析", "– 条未能发送"]);
+    }
+}
+
+#[tokio::test]
 async fn lag_that_is_not_known_is_said_to_be_unknown_in_page_and_csv() {
     let (stage, browser, _) = stage().await;
     let page = browser.get("/e/dev/clusters/old-kafka/groups", "en").await.is(200);

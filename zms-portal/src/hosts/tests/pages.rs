@@ -95,6 +95,24 @@ async fn the_page_of_a_host_shows_its_report_and_changes_it() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_host_says_how_many_figures_were_given_up_and_a_dash_while_nobody_knows() {
+    let portal = Portal::new().await;
+    let host = portal.host("web").await;
+    let said = async || {
+        let (_, page) = ask(&portal, "GET", &format!("/e/dev/hosts/{}/part", host.id), "").await;
+        let (_, rest) = page.split_once("Figures given up since the agent started").expect("it is on the page");
+        rest.split_once("datagrid-content\">").unwrap().1.split_once('<').unwrap().0.to_owned()
+    };
+    assert_eq!(said().await, "–");
+    let heard = |dropped| zms_core::collect::HostFrames { host: host.id.parse().unwrap(), at_ms: 1, dropped };
+    for dropped in [0, 7] {
+        let snapshot = zms_core::collect::Snapshot { fence: 1, hosts: vec![heard(dropped)], ..Default::default() };
+        portal.app.metrics.snapshots.tell(&portal.environment.id, snapshot, now_ms()).unwrap();
+        assert_eq!(said().await, dropped.to_string());
+    }
+}
+
+#[tokio::test]
 async fn a_line_is_shown_once_and_its_hosts_appear_below_it() {
     let portal = Portal::new().await;
     let (status, page) = ask(&portal, "POST", "/e/dev/hosts/join", "uses=2&minutes=30").await;

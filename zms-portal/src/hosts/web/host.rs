@@ -50,6 +50,8 @@ struct Part {
     twin: Option<Twin>,
     /// Service and instance of each instance that was placed here, by instance.
     services: Vec<(String, String)>,
+    /// Frames of figures that its agent gave up; `None`: no collector that is heard has heard it.
+    frames_lost: Option<u64>,
 }
 
 impl Part {
@@ -138,7 +140,9 @@ async fn load(chrome: &Chrome, user: &User, app: &App, id: &str) -> Result<Part>
     let sql = "select i.name, s.name from instances i join services s on s.id = i.service_id where i.host_id = $1";
     let services = sqlx::query_as(sql).bind(id).fetch_all(app.db.read()).await?;
     let (status, twin) = (host.row.status(now_ms), app.hub.twin_of(id));
-    Ok(Part { m: chrome.m, env: environment.name, host, status, now_ms, twin, services })
+    let told = app.metrics.snapshots.fresh(&environment.id, now_ms);
+    let frames = told.and_then(|told| told.snapshot.hosts.iter().find(|one| one.host.as_str() == id).map(|one| one.dropped));
+    Ok(Part { m: chrome.m, env: environment.name, host, status, now_ms, twin, services, frames_lost: frames })
 }
 
 #[derive(Deserialize)]

@@ -128,6 +128,7 @@ mod tests {
             rate: Some(rate),
             failed: Some(0.0),
             p99_ms: Some(5.0),
+            dropped: None,
         }
     }
 
@@ -157,6 +158,7 @@ mod tests {
             rate: None,
             failed: None,
             p99_ms: Some(22.0),
+            dropped: None,
         };
         let snapshot = Snapshot {
             producers: vec![producer("10.0.0.1", 3.0), producer("10.0.0.2", 1.0)],

@@ -85,7 +85,8 @@ fn seen(now_ms: i64) -> Snapshot {
             "partitions": 12, "under_replicated": 0, "offline": 0, "groups": 2, "rate_in": 5.0 }],
         "topics": [{ "cluster": "kafka", "topic": "orders", "partitions": 3, "replicas": 1, "under_replicated": 0, "offline": 0,
             "end": 100, "kept": 90, "rate_in": 5.0 }],
-        "groups": [group], "producers": [client], "consumers": [consumer], "sink": { "written": 9 },
+        "groups": [group], "producers": [client], "consumers": [consumer], "sink": { "written": 9, "over": 0, "lost": 1 },
+        "hosts": [{ "host": "01JD8Z3V9Q4M5N6P7R8S9TAVWX", "at_ms": now_ms, "dropped": 2 }],
     }))
     .unwrap()
 }
