@@ -239,7 +239,7 @@ mod tests {
                 }
             };
             let reach = tokio::select! {
-                () = follow(Some(store), current, tools) => panic!("it goes on"),
+                () = follow(Some(store.clone()), current, tools) => panic!("it goes on"),
                 reach = tokio::time::timeout(Duration::from_secs(20), told) => reach.expect("a tick ends"),
             };
             let Reach::Away(why) = reach else { panic!("{reach:?}") };
