@@ -96,6 +96,6 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn summary(group: &str, figures: Consumed) {
-    let Consumed { received, done, failed, skipped } = figures;
-    println!("{group}: received {received}, done {done}, failed {failed}, skipped {skipped}");
+    let Consumed { received, done, failed, skipped, problems } = figures;
+    println!("{group}: received {received}, done {done}, failed {failed}, skipped {skipped}, problems {problems}");
 }

@@ -122,8 +122,9 @@ impl Zms {
         &self.0.id
     }
 
-    /// Sends; ends when every in-sync replica of the topic's cluster has the message, or with the reason why not. Only the first message
-    /// to a topic waits for metadata. Dropping the future does not take the message back.
+    /// Sends; ends when the topic's cluster keeps the message as it is set to, or with the reason why not. Kafka: every in-sync replica has it.
+    /// RocketMQ: its master has it; with `SYNC_MASTER` a slave too, with `SYNC_FLUSH` the master's disk. Only the first message to a topic waits
+    /// for metadata. Dropping the future does not take the message back.
     ///
     /// # Errors
     /// [`Error::is_passing`] says whether sending again later may help. After a time-out the message may be there nevertheless.
@@ -164,7 +165,7 @@ impl Zms {
         self.open()?;
         let group = PhysicalName::new(group).map_err(|error| Error::Setting(error.to_string()))?;
         let (tools, tasks, all) = (self.0.tools.clone(), self.0.tasks.clone(), Arc::clone(&self.0.consumers));
-        Ok(ConsumerBuilder { group, tools, tasks, all, attempts: None, tags: Vec::new(), later: false })
+        Ok(ConsumerBuilder { group, tools, tasks, all, attempts: None, tags: Vec::new(), later: false, in_order: false })
     }
 
     /// Stops consumers, waits for what is under way, leaves. How many messages were given up because the deadline passed.

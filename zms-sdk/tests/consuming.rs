@@ -4,13 +4,14 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::{ENVIRONMENT, World, name, until};
+use zms_drivers::broker::BrokerError;
 use zms_sdk::{Consuming, Error, Message, Zms};
 
 const WAIT: Duration = Duration::from_secs(5);
@@ -197,4 +198,143 @@ async fn closing_a_client_lets_handlers_end_what_they_have_begun() {
     let (_, _) = tokio::join!(zms.close(WAIT), async { open.add_permits(1) });
     assert_eq!(consuming.figures().done, 1);
     assert_eq!(world.at("a").committed_of(&name("billing"), &name("orders")).values().sum::<i64>(), 1);
+}
+
+/// Fails for some messages until it is healed; those that it handled, and how often it failed for each.
+#[derive(Clone, Default)]
+struct Ill {
+    got: Got,
+    failures: Arc<Mutex<BTreeMap<String, u32>>>,
+    healed: Arc<AtomicBool>,
+}
+
+impl Ill {
+    async fn consume(&self, builder: zms_sdk::ConsumerBuilder, fails: impl Fn(&str) -> bool + Send + Sync + 'static) -> Consuming {
+        let Self { got, failures, healed } = self.clone();
+        let handler = move |message: zms_sdk::Received| {
+            let text = String::from_utf8_lossy(message.bytes()).into_owned();
+            let outcome = if !healed.load(Ordering::SeqCst) && fails(&text) {
+                *failures.lock().unwrap().entry(text).or_default() += 1;
+                Err("ill")
+            } else {
+                got.0.lock().unwrap().push(text);
+                Ok(())
+            };
+            std::future::ready(outcome)
+        };
+        builder.handle(handler).await.unwrap()
+    }
+
+    fn failures_of(&self, text: &str) -> u32 {
+        self.failures.lock().unwrap().get(text).copied().unwrap_or(0)
+    }
+
+    fn heal(&self) {
+        self.healed.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_always_fails_holds_up_its_own_partition_only_and_nothing_overtakes_it() {
+    let world = World::new();
+    world.at("a").make_topic(&name("parts"), 3);
+    world.put_topic("parts", "a", 1, 1);
+    world.put_group("counting", "parts", 1, false);
+    let zms = world.process();
+    let poison = zms.send("parts", Message::new("poison").with_key("a")).await.unwrap();
+    let mut partitions = BTreeSet::from([poison.partition]);
+    for number in 0..600 {
+        for key in ["a", "b", "c"] {
+            partitions.insert(zms.send("parts", Message::new(format!("{key}{number}")).with_key(key)).await.unwrap().partition);
+        }
+    }
+    assert_eq!(partitions.len(), 3, "each key has its own");
+    let ill = Ill::default();
+    let consuming = ill.consume(zms.consumer("counting").unwrap(), |text| text == "poison").await;
+    until("the other partitions are handled", async || (consuming.figures().done == 1_200).then_some(())).await;
+    until("it goes on failing", async || (ill.failures_of("poison") >= 3).then_some(())).await;
+    let figures = consuming.figures();
+    assert_eq!((figures.done, figures.received), (1_200, 1_200 + 256), "of its partition no more is read than may wait");
+    ill.heal();
+    until("all is handled", async || (consuming.figures().done == 1_801).then_some(())).await;
+    let texts = ill.got.texts();
+    for key in ["a", "b", "c"] {
+        let of_key: Vec<&String> = texts.iter().filter(|text| text.starts_with(key)).collect();
+        assert_eq!(of_key, (0..600).map(|number| format!("{key}{number}")).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    }
+    let at = |wanted: &str| texts.iter().position(|text| text == wanted).unwrap();
+    assert!(at("poison") < at("a0"), "nothing overtakes it");
+}
+
+#[tokio::test]
+async fn a_member_lets_go_of_what_fails_when_its_partition_goes_to_another_one() {
+    let world = World::new();
+    let zms = world.process();
+    for number in 0..20 {
+        for key in ["a", "b"] {
+            zms.send("orders", Message::new(format!("{key}{number}")).with_key(key)).await.unwrap();
+        }
+    }
+    let ill = Ill::default();
+    let failing = ill.consume(zms.consumer("billing").unwrap(), |_| true).await;
+    until("both partitions fail", async || (ill.failures_of("a0") >= 2 && ill.failures_of("b0") >= 2).then_some(())).await;
+
+    let (second, got) = (world.process(), Got::default());
+    let other = consume(&second, "billing", &got).await;
+    until("the other member has handled all of its partition", async || (other.figures().done == 20).then_some(())).await;
+    let (theirs, ours) = if got.texts()[0].starts_with('a') { ("a0", "b0") } else { ("b0", "a0") };
+    // As long as the first member tries both, they are tried equally often.
+    until("the first member tries its own message only", async || {
+        let before = (ill.failures_of(theirs), ill.failures_of(ours));
+        until("it goes on with its own", async || (ill.failures_of(ours) >= before.1 + 5).then_some(())).await;
+        (ill.failures_of(theirs) == before.0).then_some(())
+    })
+    .await;
+    ill.heal();
+    until("the first member has handled its own", async || (failing.figures().done >= 20).then_some(())).await;
+    let committed = world.at("a").committed_of(&name("billing"), &name("orders"));
+    assert_eq!(committed.values().copied().collect::<Vec<_>>(), [20, 20]);
+    assert!(ill.got.texts().iter().all(|text| text.starts_with(&ours[..1])), "what waited is the other member's: {:?}", ill.got.texts());
+    assert_eq!((failing.figures().done, other.figures().done), (20, 20), "each message once");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_counted_and_the_member_stays() {
+    let world = World::new();
+    let (zms, got) = (world.process(), Got::default());
+    let consuming = consume(&zms, "billing", &got).await;
+    zms.send("orders", "1").await.unwrap();
+    got.until_all(&["1"]).await;
+    let told = |error| world.at("a").tell(&name("billing"), error);
+    told(BrokerError::Garbled { cluster: "a".into(), what: "read a message".into(), why: "lz4: damaged".into() });
+    until("it is counted", async || (consuming.figures().problems == 1).then_some(())).await;
+    zms.send("orders", "2").await.unwrap();
+    got.until_all(&["1", "2"]).await;
+    assert_eq!(world.at("a").members_ever(), 1, "it was not opened again");
+
+    // What ends a member opens it again.
+    told(BrokerError::Closed);
+    zms.send("orders", "3").await.unwrap();
+    got.until_all(&["1", "2", "3"]).await;
+    assert_eq!((world.at("a").members_ever(), consuming.figures().problems), (2, 1));
+}
+
+#[tokio::test]
+async fn in_order_a_message_that_fails_is_tried_until_it_succeeds_and_the_next_one_waits_at_the_broker() {
+    let world = World::new();
+    let zms = world.process();
+    for number in 0..10 {
+        zms.send("orders", Message::new(number.to_string()).with_key("k")).await.unwrap();
+    }
+    let ill = Ill::default();
+    let consuming = ill.consume(zms.consumer("billing").unwrap().in_order(), |text| text == "3").await;
+    until("it failed", async || (ill.failures_of("3") >= 3).then_some(())).await;
+    assert_eq!((consuming.figures().received, consuming.figures().done), (4, 3), "no other is received meanwhile");
+    ill.heal();
+    until("all are handled", async || (consuming.figures().done == 10).then_some(())).await;
+    assert_eq!(ill.got.texts(), (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert!(world.clusters.subscriptions.lock().unwrap().iter().all(|subscription| subscription.ordered));
+
+    let both = zms.consumer("billing").unwrap().in_order().retry_later().handle(async |_| Ok::<(), String>(())).await;
+    assert!(matches!(&both, Err(Error::Setting(why)) if why.contains("in_order") && why.contains("retry_later")), "{both:?}");
 }

@@ -64,6 +64,30 @@ async fn program(zms: &Zms, at: &str) -> BTreeMap<String, u32> {
     all
 }
 
+/// Sends three messages of one key; the first is handled at the second attempt, and the others after it.
+async fn in_order(zms: &Zms, at: &str) {
+    for value in ["4", "5", "6"] {
+        zms.send(at, Message::new(value).with_key("customer 7")).await.unwrap();
+    }
+    let begun = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&begun);
+    let handler = move |message: Received| {
+        let text = String::from_utf8_lossy(message.bytes()).into_owned();
+        let fails = text == "4" && message.attempt == 1;
+        seen.lock().unwrap().push((text, message.attempt));
+        std::future::ready(if fails { Err("not yet") } else { Ok(()) })
+    };
+    let consuming = zms.consumer(at).unwrap().in_order().handle(handler).await.unwrap();
+    let end = tokio::time::Instant::now() + WAIT;
+    while consuming.figures().done < 3 {
+        assert!(tokio::time::Instant::now() < end, "on {at}: {:?}", begun.lock().unwrap());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let expected = [("4", 1), ("4", 2), ("5", 1), ("6", 1)].map(|(text, attempt)| (text.to_owned(), attempt));
+    assert_eq!(*begun.lock().unwrap(), expected, "on {at}");
+    consuming.close(WAIT).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_program_sends_and_consumes_on_either_kind() {
     let servers = tokio::task::spawn_blocking(|| {
@@ -90,6 +114,7 @@ async fn the_same_program_sends_and_consumes_on_either_kind() {
     let zms = builder.connect().unwrap();
     for at in ["on-kafka", "on-rocketmq-5", "on-rocketmq-4"] {
         println!("{at}: {:?}", program(&zms, at).await);
+        in_order(&zms, at).await;
     }
     assert_eq!(zms.close(WAIT).await, 0);
 }

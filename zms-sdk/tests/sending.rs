@@ -4,11 +4,12 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::{ENVIRONMENT, World, name, until, waits};
+use zms_core::metadata::Presence;
 use zms_drivers::broker::fake::FakeCluster;
 use zms_drivers::meta::MetaStore;
 use zms_sdk::{Error, Message, Zms};
@@ -21,6 +22,39 @@ async fn cluster_of_next(zms: &Zms) -> String {
 
 async fn goes_to(zms: &Zms, cluster: &str) {
     until(&format!("sends go to {cluster}"), async || (cluster_of_next(zms).await == cluster).then_some(())).await;
+}
+
+/// What the client shows of itself: the epoch of the topic that it follows.
+fn epoch_shown(world: &World, zms: &Zms, topic: &str) -> Option<u64> {
+    let path = format!("/zms/client/{:02x}/{}", zms.id().bucket(), zms.id());
+    Presence::parse(&world.meta.value(&path)?).unwrap().topics.get(topic).copied()
+}
+
+/// What this thread's clients log. A test runs on one thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let to = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn count(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(text).count()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]
@@ -103,10 +137,10 @@ async fn a_decision_that_is_taken_back_before_the_new_cluster_is_ready_leaves_se
     goes_to(&zms, "a").await;
     world.at("b").cut();
     world.put_topic("orders", "b", 1, 2);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("the new cluster is asked", async || (world.at("b").warmed() > 0).then_some(())).await;
+    assert_eq!(epoch_shown(&world, &zms, "orders"), Some(1), "it is not ready");
     world.put_topic("orders", "a", 1, 3);
-    world.put_topic("other", "a", 1, 1);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("the third decision is followed", async || (epoch_shown(&world, &zms, "orders") == Some(3)).then_some(())).await;
     world.at("b").heal();
     for _ in 0..20 {
         assert_eq!(cluster_of_next(&zms).await, "a");
@@ -175,11 +209,12 @@ async fn without_zookeeper_and_without_a_copy_a_send_waits_as_long_as_it_was_tol
 async fn a_lower_epoch_is_ignored_while_running_and_after_a_restart() {
     let world = World::new();
     world.put_topic("orders", "b", 2, 5);
+    let (log, _logging) = Log::start();
     let zms = world.process();
     goes_to(&zms, "b").await;
-    for (term, epoch) in [(2, 4), (1, 99)] {
+    for (seen, (term, epoch)) in (1..).zip([(2, 4), (1, 99)]) {
         world.put_topic("orders", "a", term, epoch);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        until("the older value is read", async || (log.count("has an older value") >= seen).then_some(())).await;
         assert_eq!(cluster_of_next(&zms).await, "b", "term {term}, epoch {epoch}");
     }
     zms.close(WAIT).await;
@@ -197,14 +232,15 @@ async fn a_lower_epoch_is_ignored_while_running_and_after_a_restart() {
 
 #[tokio::test]
 async fn garbage_in_a_node_leaves_the_last_good_value_while_running_and_after_a_restart() {
+    let (log, _logging) = Log::start();
     let world = World::new();
     let zms = world.process();
     goes_to(&zms, "a").await;
     let huge = vec![b'x'; 2 << 20];
     let garbage: [&[u8]; 5] = [b"", b"\xff\xfe\x00", b"clusterName=\nepoch=9\n", b"clusterName=b\nepoch=many\n", &huge];
-    for value in garbage {
+    for (seen, value) in (1..).zip(garbage) {
         world.meta.put("/zms/topic/orders", value);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        until("the garbage is read", async || (log.count("is not usable") >= seen).then_some(())).await;
         assert_eq!(cluster_of_next(&zms).await, "a");
     }
     zms.close(WAIT).await;
@@ -323,15 +359,14 @@ async fn a_process_shows_itself_while_it_runs() {
     cluster_of_next(&zms).await;
     let path = format!("/zms/client/{:02x}/{}", zms.id().bucket(), zms.id());
     let presence = until("topic and epoch are shown", async || {
-        let presence = zms_core::metadata::Presence::parse(&world.meta.value(&path)?).unwrap();
+        let presence = Presence::parse(&world.meta.value(&path)?).unwrap();
         (presence.topics.get("orders") == Some(&1)).then_some(presence)
     })
     .await;
     assert_eq!((presence.application.as_str(), presence.language.as_str(), presence.pid), ("shop", "rust", std::process::id()));
     world.put_topic("orders", "b", 1, 2);
     goes_to(&zms, "b").await;
-    let epoch = async || zms_core::metadata::Presence::parse(&world.meta.value(&path)?).unwrap().topics.get("orders").copied();
-    until("the new epoch is shown", async || (epoch().await == Some(2)).then_some(())).await;
+    until("the new epoch is shown", async || (epoch_shown(&world, &zms, "orders") == Some(2)).then_some(())).await;
     zms.close(WAIT).await;
     assert_eq!(world.meta.value(&path), None);
     world.meta.close().await;

@@ -67,13 +67,23 @@ pub struct Incoming {
     pub tag: Option<String>,
     /// How often it was delivered before: 0 at first, one more each time it comes again after [`Consumer::failed`].
     pub attempt: u32,
+    /// With which giving of its partition to this member it came: a partition that went away and came back has another one.
+    pub generation: u64,
+}
+
+impl Incoming {
+    /// Key and value together, in bytes.
+    pub fn size(&self) -> usize {
+        [&self.key, &self.value].into_iter().flatten().map(Bytes::len).sum()
+    }
 }
 
 /// Sends to one cluster. All calls may run side by side; dropping one does not take back what was sent.
 #[async_trait]
 pub trait Producer: Send + Sync + 'static {
-    /// Ends when every in-sync replica has the message, or with the reason why not; the driver retries passing states within its own
-    /// delivery deadline.
+    /// Ends when the message is kept as its cluster is set to keep it, or with the reason why not; the driver retries passing states within
+    /// its own delivery deadline. Kafka: every in-sync replica has it. RocketMQ: its master has it, and with `SYNC_MASTER` a slave too, with
+    /// `SYNC_FLUSH` the master's disk; an `ASYNC_MASTER` that is lost takes with it what its slaves had not copied yet.
     async fn send(&self, message: Outgoing) -> Result<Placed, BrokerError>;
     /// Learns a topic's leaders and dials them, so that the first send does not wait.
     async fn warm(&self, topic: &PhysicalName) -> Result<(), BrokerError>;
@@ -125,19 +135,26 @@ pub enum Delivery {
 ///
 /// At least once: a position is committed only after [`done`](Consumer::done), and everything done is committed before partitions
 /// go to another member and at [`close`](Consumer::close).
+///
+/// Its memory is bounded: a partition of which 256 messages or 4 MiB are received and not handled is not read on until there are less; other
+/// partitions go on.
 #[async_trait]
 pub trait Consumer: Send + Sync + 'static {
-    /// The next message; waits for one. Passing states are waited out inside; what is returned as an error needs a person.
+    /// The next message; waits for one. Passing states are waited out inside; what is returned as an error needs a person. An error is about
+    /// what it names: the member goes on with everything else, so ask again. A call that is dropped takes no message with it.
     async fn receive(&self) -> Result<Incoming, BrokerError>;
     /// This message was handled. Its partition's position is committed within a second or so, up to the first message that is not
     /// handled; messages may be done in any order. Nothing happens if the partition went to another member meanwhile.
     fn done(&self, message: &Incoming) -> Result<(), BrokerError>;
     /// This message was not handled: it comes again later, with a higher [`Incoming::attempt`], and counts as handled meanwhile where the broker
     /// keeps it (RocketMQ: after 16 attempts in `%DLQ%<group>`). Kafka's brokers keep nothing: the member itself delivers it again, and its
-    /// position waits.
+    /// position waits; it counts as not handled, so that a partition of which all fail is not read on.
     ///
     /// In a broadcast of RocketMQ, and in Kafka with [`Subscription::ordered`], nobody delivers again: [`BrokerError::Unsupported`].
     async fn failed(&self, message: &Incoming) -> Result<(), BrokerError>;
+    /// The message is this member's to handle: it is not done, and its partition has stayed here since it came. If not, it comes again, to whoever
+    /// has its partition now.
+    fn is_open(&self, message: &Incoming) -> bool;
     /// Partitions that it has now, with their topics.
     fn assigned(&self) -> Vec<(PhysicalName, PartitionId)>;
     /// Commits what is done and leaves the group.

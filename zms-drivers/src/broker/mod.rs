@@ -12,5 +12,6 @@ pub use admin::*;
 pub use client::*;
 pub use error::BrokerError;
 pub use positions::Positions;
+pub(crate) use positions::is_full;
 pub use scrape::*;
 pub use zms_core::broker::{BrokerId, PartitionId};

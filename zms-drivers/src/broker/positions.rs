@@ -1,9 +1,21 @@
-//! Up to where a consumer may commit: never beyond a message that is not handled yet.
+//! Up to where a consumer may commit: never beyond a message that is not handled yet; and how many of those it may have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use zms_core::broker::PartitionId;
 use zms_core::names::PhysicalName;
+
+use super::Incoming;
+
+/// A member does not read on in a partition of which it has so many messages that are not handled…
+const MOST_OPEN: usize = 256;
+/// …or so many bytes of them. One message of any size is always read.
+const MOST_OPEN_BYTES: usize = 4 << 20;
+
+/// Whether a member has all of a partition that it may have.
+pub(crate) const fn is_full(messages: usize, bytes: usize) -> bool {
+    messages >= MOST_OPEN || bytes >= MOST_OPEN_BYTES
+}
 
 /// What a member of a group has received and not handled yet, for each partition that it has now.
 #[derive(Debug, Default)]
@@ -16,19 +28,27 @@ pub struct Positions {
 struct Partition {
     /// Which giving of the partition to this member; a partition that went away and came back has another one.
     generation: u64,
-    /// Received, not handled.
-    open: BTreeSet<i64>,
+    /// Received, not handled; with their bytes.
+    open: BTreeMap<i64, usize>,
+    /// Of all of them.
+    bytes: usize,
     /// One above the highest offset received; `None` before the first.
     next: Option<i64>,
     /// What was said last, so that nothing is said twice.
     said: Option<i64>,
 }
 
+impl Partition {
+    fn close(&mut self, offset: i64) {
+        self.bytes -= self.open.remove(&offset).unwrap_or(0);
+    }
+}
+
 impl Positions {
     /// The member has this partition from now on.
     pub fn give(&mut self, topic: PhysicalName, partition: PartitionId) {
         self.given += 1;
-        let fresh = Partition { generation: self.given, open: BTreeSet::new(), next: None, said: None };
+        let fresh = Partition { generation: self.given, open: BTreeMap::new(), bytes: 0, next: None, said: None };
         self.partitions.insert((topic, partition), fresh);
     }
 
@@ -37,46 +57,48 @@ impl Positions {
         self.partitions.remove(&(topic.clone(), partition.clone()));
     }
 
-    /// Everything was taken away.
-    pub fn take_all(&mut self) {
-        self.partitions.clear();
-    }
-
-    /// A message came. What is returned is for [`Self::holds`]; `None` if the partition is not ours.
-    pub fn received(&mut self, topic: &PhysicalName, partition: &PartitionId, offset: i64) -> Option<u64> {
-        let partition = self.partitions.get_mut(&(topic.clone(), partition.clone()))?;
-        partition.open.insert(offset);
+    /// A message came. What is returned is its [`Incoming::generation`]; `None` if the partition is not ours.
+    pub fn received(&mut self, message: &Incoming) -> Option<u64> {
+        let offset = message.placed.offset;
+        let partition = self.partitions.get_mut(&(message.topic.clone(), message.placed.partition.clone()))?;
+        partition.close(offset);
+        partition.open.insert(offset, message.size());
+        partition.bytes += message.size();
         partition.next = Some(partition.next.map_or(offset + 1, |next| next.max(offset + 1)));
         Some(partition.generation)
     }
 
-    /// The partition has been ours without a break since a message with this generation was received.
-    pub fn holds(&self, topic: &PhysicalName, partition: &PartitionId, generation: u64) -> bool {
-        self.partitions.get(&(topic.clone(), partition.clone())).is_some_and(|known| known.generation == generation)
+    /// The message was not handled yet, and its partition has been ours without a break since it was received.
+    pub fn is_open(&self, message: &Incoming) -> bool {
+        let partition = self.partitions.get(&(message.topic.clone(), message.placed.partition.clone()));
+        partition.is_some_and(|known| {
+            known.generation == message.generation && known.open.contains_key(&message.placed.offset)
+        })
     }
 
-    /// The present giving of a partition; `None` if it is not ours.
-    pub fn generation(&self, topic: &PhysicalName, partition: &PartitionId) -> Option<u64> {
-        self.partitions.get(&(topic.clone(), partition.clone())).map(|known| known.generation)
+    /// How many messages of the partition were received and are not handled.
+    pub fn open(&self, topic: &PhysicalName, partition: &PartitionId) -> usize {
+        self.partitions.get(&(topic.clone(), partition.clone())).map_or(0, |known| known.open.len())
     }
 
-    /// A message of the partition was received and is not handled.
-    pub fn is_open(&self, topic: &PhysicalName, partition: &PartitionId) -> bool {
-        self.partitions.get(&(topic.clone(), partition.clone())).is_some_and(|known| !known.open.is_empty())
+    /// So many that it is not read on.
+    pub fn is_full(&self, topic: &PhysicalName, partition: &PartitionId) -> bool {
+        let partition = self.partitions.get(&(topic.clone(), partition.clone()));
+        partition.is_some_and(|known| is_full(known.open.len(), known.bytes))
     }
 
     /// A message that nobody asked for is handled without being handed out.
     pub fn skip(&mut self, topic: &PhysicalName, partition: &PartitionId, offset: i64) {
         if let Some(partition) = self.partitions.get_mut(&(topic.clone(), partition.clone())) {
-            partition.open.remove(&offset);
+            partition.close(offset);
         }
     }
 
     /// A message was handled. The offset to commit (of the first message not handled), if it grew by that.
     pub fn done(&mut self, topic: &PhysicalName, partition: &PartitionId, offset: i64) -> Option<i64> {
         let partition = self.partitions.get_mut(&(topic.clone(), partition.clone()))?;
-        partition.open.remove(&offset);
-        let position = partition.open.first().copied().or(partition.next)?;
+        partition.close(offset);
+        let position = partition.open.first_key_value().map(|(first, _)| *first).or(partition.next)?;
         // Before the first message is handled the position is that message itself: nothing was done yet.
         let grew = position > offset || partition.said.is_some_and(|said| position > said);
         if grew && partition.said != Some(position) {
@@ -95,9 +117,12 @@ impl Positions {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::broker::Placed;
 
     fn id(number: i32) -> PartitionId {
         number.into()
@@ -107,12 +132,26 @@ mod tests {
         PhysicalName::new("orders").unwrap()
     }
 
+    fn message(partition: i32, offset: i64, bytes: usize) -> Incoming {
+        Incoming {
+            topic: topic(),
+            placed: Placed { partition: id(partition), offset },
+            timestamp_ms: None,
+            key: None,
+            value: Some(vec![0; bytes].into()),
+            headers: Vec::new(),
+            tag: None,
+            attempt: 0,
+            generation: 0,
+        }
+    }
+
     #[test]
     fn a_position_never_passes_a_message_that_is_not_handled() {
         let (topic, mut positions) = (topic(), Positions::default());
         positions.give(topic.clone(), id(0));
         for offset in 5..9 {
-            positions.received(&topic, &id(0), offset);
+            positions.received(&message(0, offset, 1));
         }
         let said: Vec<_> = [7, 5, 8, 6].map(|offset| positions.done(&topic, &id(0), offset)).into();
         assert_eq!(said, [None, Some(6), None, Some(9)]);
@@ -122,12 +161,39 @@ mod tests {
     fn what_was_received_before_a_partition_went_away_moves_nothing() {
         let (topic, mut positions) = (topic(), Positions::default());
         positions.give(topic.clone(), id(0));
-        let before = positions.received(&topic, &id(0), 5).unwrap();
+        let mut before = message(0, 5, 1);
+        before.generation = positions.received(&before).unwrap();
+        assert!(positions.is_open(&before));
         positions.take(&topic, &id(0));
+        assert!(!positions.is_open(&before), "it is somebody else's");
         assert_eq!(positions.done(&topic, &id(0), 5), None);
         positions.give(topic.clone(), id(0));
-        assert!(!positions.holds(&topic, &id(0), before), "it went away in between");
-        assert_eq!(positions.received(&topic, &id(1), 5), None, "never ours");
+        let again = Incoming { generation: positions.received(&message(0, 5, 1)).unwrap(), ..message(0, 5, 1) };
+        assert!(!positions.is_open(&before), "it went away in between");
+        assert!(positions.is_open(&again));
+        positions.done(&topic, &id(0), 5);
+        assert!(!positions.is_open(&again), "it is handled");
+        assert_eq!(positions.received(&message(1, 5, 1)), None, "never ours");
+    }
+
+    #[test]
+    fn a_partition_is_full_by_messages_or_by_bytes_until_one_of_them_is_handled() {
+        let (topic, mut positions) = (topic(), Positions::default());
+        for (partition, count, bytes) in [(0, MOST_OPEN, 1), (1, 4, 1 << 20), (2, 1, 5 << 20)] {
+            positions.give(topic.clone(), id(partition));
+            for offset in 0_i64.. {
+                assert!(offset < i64::try_from(count).unwrap(), "{partition}: full by now");
+                positions.received(&message(partition, offset, bytes));
+                if positions.is_full(&topic, &id(partition)) {
+                    break;
+                }
+            }
+            assert_eq!(positions.open(&topic, &id(partition)), count);
+            // The same one again is not a second one.
+            positions.received(&message(partition, 0, bytes));
+            positions.done(&topic, &id(partition), 0);
+            assert!(!positions.is_full(&topic, &id(partition)));
+        }
     }
 
     proptest! {
@@ -137,7 +203,7 @@ mod tests {
             let (topic, mut positions) = (topic(), Positions::default());
             positions.give(topic.clone(), id(0));
             for offset in 0..30 {
-                positions.received(&topic, &id(0), offset);
+                positions.received(&message(0, offset, 1));
             }
             let (mut handled, mut committed) = (BTreeSet::new(), 0);
             for offset in order {

@@ -41,6 +41,8 @@ cases![ALL:
     a_member_gets_the_tags_that_it_asks_for,
     what_failed_comes_again_and_nothing_waits_for_it,
     in_a_broadcast_every_member_gets_everything,
+    a_partition_that_nobody_handles_is_not_read_on_and_holds_up_no_other,
+    a_message_is_open_until_it_is_done_or_its_partition_goes,
 ];
 
 /// A topic, and a group of the same name.
@@ -51,7 +53,7 @@ pub async fn topic(bench: &dyn Bench, case: &str, partitions: usize) -> Physical
 }
 
 /// Position of the only partition.
-fn stands_at(bench: &dyn Bench, offset: i64) -> BTreeMap<PartitionId, i64> {
+pub fn stands_at(bench: &dyn Bench, offset: i64) -> BTreeMap<PartitionId, i64> {
     BTreeMap::from([(bench.partition(0), offset)])
 }
 
@@ -168,11 +170,83 @@ async fn in_a_broadcast_every_member_gets_everything(bench: &dyn Bench) {
     again.close(DELIVERY).await.unwrap();
 }
 
+async fn a_partition_that_nobody_handles_is_not_read_on_and_holds_up_no_other(bench: &dyn Bench) {
+    let topic = topic(bench, "bounded", 4).await;
+    send_all(bench, &topic, Some("k"), 1_000).await;
+    let consumer = member(bench, &topic, ConsumeFrom::Earliest);
+    let mut open = receive(&consumer, 256).await;
+    while let Ok(more) = tokio::time::timeout(Duration::from_secs(1), consumer.receive()).await {
+        open.push(more.unwrap());
+    }
+    // An answer of RocketMQ has up to 32, and is taken whole.
+    assert!(open.len() < 256 + 32, "{} are here and none is handled", open.len());
+    // What comes behind them in the same partition waits too.
+    let full = &open[0].placed.partition;
+    let (producer, mut behind) = (bench.producer(DELIVERY), 0);
+    let elsewhere = async {
+        loop {
+            let placed = producer.send(message(&topic, Some(&behind.to_string()), "elsewhere")).await.unwrap();
+            if placed.partition != *full {
+                return placed;
+            }
+            behind += 1;
+        }
+    };
+    let placed = elsewhere.await;
+    let got = consumer.receive().await.unwrap();
+    assert_eq!((&got.placed, text(&got)), (&placed, "elsewhere".to_owned()));
+    consumer.done(&got).unwrap();
+
+    let mut offsets = Vec::new();
+    let mut waiting = open.into_iter();
+    while offsets.len() < 1_000 + behind {
+        let message = match waiting.next() {
+            Some(message) => message,
+            None => consumer.receive().await.unwrap(),
+        };
+        offsets.push(message.placed.offset);
+        consumer.done(&message).unwrap();
+    }
+    assert_eq!(offsets, (0..).take(1_000 + behind).collect::<Vec<i64>>(), "each once, in their order");
+    consumer.close(DELIVERY).await.unwrap();
+}
+
+async fn a_message_is_open_until_it_is_done_or_its_partition_goes(bench: &dyn Bench) {
+    let topic = topic(bench, "open", 2).await;
+    let producer = bench.producer(DELIVERY);
+    let mut sent = Vec::new();
+    while sent.iter().collect::<BTreeSet<&PartitionId>>().len() < 2 {
+        let key = sent.len().to_string();
+        sent.push(producer.send(message(&topic, Some(&key), "v")).await.unwrap().partition);
+    }
+    let first = member(bench, &topic, ConsumeFrom::Earliest);
+    let got = receive(&first, sent.len()).await;
+    assert!(got.iter().all(|message| first.is_open(message)));
+    let second = member(bench, &topic, ConsumeFrom::Earliest);
+    // Both ask all the time, as applications do.
+    let moved = until("a partition has gone to the second member", async || {
+        let _again = tokio::time::timeout(Duration::from_millis(50), first.receive()).await;
+        tokio::time::timeout(Duration::from_millis(50), second.receive()).await.ok()
+    });
+    let moved = moved.await.unwrap();
+    let before = got.iter().find(|message| message.placed == moved.placed).unwrap();
+    assert!(!first.is_open(before), "it went away");
+    assert!(second.is_open(&moved));
+    second.done(&moved).unwrap();
+    assert!(!second.is_open(&moved), "it is done");
+    first.close(DELIVERY).await.unwrap();
+    second.close(DELIVERY).await.unwrap();
+}
+
 async fn messages_of_one_key_stay_in_order_in_one_partition(bench: &dyn Bench) {
     let topic = topic(bench, "order", 4).await;
     send_all(bench, &topic, Some("same"), 500).await;
     let consumer = member(bench, &topic, ConsumeFrom::Earliest);
-    let got = receive(&consumer, 500).await;
+    let mut got = Vec::new();
+    while got.len() < 500 {
+        got.extend(receive(&consumer, 100).await);
+        got[got.len() - 100..].iter().for_each(|message| consumer.done(message).unwrap());
+    }
     assert_eq!(got.iter().map(|message| message.placed.partition.clone()).collect::<BTreeSet<_>>().len(), 1);
     assert_eq!(got.iter().map(text).collect::<Vec<_>>(), (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
     consumer.close(DELIVERY).await.unwrap();

@@ -1,5 +1,6 @@
 //! What only some kinds can, and how the others say that they cannot.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use zms_core::metadata::ConsumeFrom;
 use zms_drivers::broker::{BrokerError, Subscription};
 
 use super::bench::{Bench, DELIVERY, Kind, message};
-use super::cases::{Case, member, receive, send_all, text, topic};
+use super::cases::{Case, member, receive, send_all, stands_at, text, topic, until};
 
 macro_rules! only {
     ($($kinds:pat => $case:ident),* $(,)?) => {
@@ -20,6 +21,7 @@ only![
     Kind::Fake | Kind::Kafka => headers_may_be_binary_and_there_twice,
     Kind::Fake | Kind::Kafka => a_tombstone_is_not_an_empty_message,
     Kind::Kafka => kafka_holds_no_message_back,
+    Kind::Fake | Kind::Kafka => what_failed_is_not_handled_and_bounded_too,
     Kind::Kafka => in_order_kafka_delivers_nothing_again,
     Kind::Fake | Kind::RocketMq { .. } => a_delayed_message_comes_later,
     Kind::Fake | Kind::RocketMq { .. } => in_order_the_next_message_waits_for_the_one_before,
@@ -68,6 +70,28 @@ async fn kafka_holds_no_message_back(bench: &dyn Bench) {
     later.delay = Some(Duration::from_secs(1));
     let sent = bench.producer(DELIVERY).send(later).await;
     assert!(matches!(sent, Err(BrokerError::Unsupported { .. })), "{sent:?}");
+}
+
+async fn what_failed_is_not_handled_and_bounded_too(bench: &dyn Bench) {
+    let topic = topic(bench, "failing", 1).await;
+    send_all(bench, &topic, None, 600).await;
+    let consumer = member(bench, &topic, ConsumeFrom::Earliest);
+    let (mut came, mut again) = (BTreeSet::new(), 0);
+    while again < 300 {
+        let message = consumer.receive().await.unwrap();
+        came.insert(message.placed.offset);
+        again += usize::from(message.attempt > 0);
+        consumer.failed(&message).await.unwrap();
+    }
+    assert_eq!(came, (0..256).collect::<BTreeSet<i64>>(), "what failed is kept here");
+    let mut done = BTreeSet::new();
+    while done.len() < 600 {
+        let message = consumer.receive().await.unwrap();
+        consumer.done(&message).unwrap();
+        assert!(done.insert(message.placed.offset), "done once: {message:?}");
+    }
+    until("all is committed", async || (bench.committed(&topic, &topic).await == stands_at(bench, 600)).then_some(())).await;
+    consumer.close(DELIVERY).await.unwrap();
 }
 
 async fn in_order_kafka_delivers_nothing_again(bench: &dyn Bench) {

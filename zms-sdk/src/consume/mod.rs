@@ -1,5 +1,6 @@
 //! Consuming with a group: from every cluster that the topic is read from, in order within a partition, at least once.
 
+mod member;
 mod work;
 
 use std::fmt::Display;
@@ -45,6 +46,7 @@ pub struct ConsumerBuilder {
     pub(crate) attempts: Option<NonZeroU32>,
     pub(crate) tags: Vec<String>,
     pub(crate) later: bool,
+    pub(crate) in_order: bool,
 }
 
 /// Every consumer of a client, so that all can be stopped; it keeps their senders, so that dropping a [`Consuming`] stops nothing.
@@ -76,7 +78,7 @@ impl Running {
 
 impl ConsumerBuilder {
     /// After so many failed attempts a message is skipped, which is counted and logged. Without this call it is tried for ever, and its
-    /// partition waits: nothing is lost.
+    /// partition waits: nothing is lost, and other partitions go on.
     #[must_use]
     pub fn skip_after(mut self, attempts: NonZeroU32) -> Self {
         self.attempts = Some(attempts);
@@ -92,18 +94,31 @@ impl ConsumerBuilder {
 
     /// A message whose handler failed comes again later, and those after it do not wait for that: they may overtake it. RocketMQ keeps it
     /// meanwhile (10 s at first, then longer), gives it to any member of the group, and puts it into the group's dead letters after 16 attempts; with
-    /// Kafka this member keeps it, and the group's position waits.
+    /// Kafka this member keeps it, and the group's position waits; while 256 messages or 4 MiB of a partition wait so, no more of it are read.
     #[must_use]
     pub fn retry_later(mut self) -> Self {
         self.later = true;
         self
     }
 
+    /// A message is begun only after the one before it in its partition was handled or skipped, also while partitions go from one member to another.
+    /// RocketMQ's brokers lock a queue for one member for this; every member of the group must ask for it. In Kafka a member whose partition is
+    /// taken from it ends the message that its handler has begun, while the next member may begin with the same one.
+    ///
+    /// Not together with [`Self::retry_later`], by which messages overtake one that failed.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.in_order = true;
+        self
+    }
+
     /// Starts to consume. Messages of one partition are handled one after the other, partitions side by side. A message is committed
-    /// after the handler succeeded; when it fails it gets the message again, later each time ([`Waits::retry`]).
+    /// after the handler succeeded; when it fails it gets the message again, later each time ([`Waits::retry`]). That ends when its partition
+    /// goes to another member, which gets the message then. Of each partition at most 256 messages or 4 MiB wait for the handler, and one
+    /// answer of a broker.
     ///
     /// # Errors
-    /// [`Error::Unknown`] if the group is not there, [`Error::NoMetadata`] if nothing is known about it. What happens later, clusters that are
+    /// [`Error::Setting`] for [`Self::in_order`] together with [`Self::retry_later`], [`Error::Unknown`] if the group is not there, [`Error::NoMetadata`] if nothing is known about it. What happens later, clusters that are
     /// away among it, is waited out and logged.
     pub async fn handle<H, F, E>(self, handler: H) -> Result<Consuming, Error>
     where
@@ -111,7 +126,11 @@ impl ConsumerBuilder {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display,
     {
-        let Self { group, tools, tasks, all, attempts, tags, later } = self;
+        let Self { group, tools, tasks, all, attempts, tags, later, in_order } = self;
+        if in_order && later {
+            let why = "in_order and retry_later exclude each other: what comes after a message that failed would overtake it";
+            return Err(Error::Setting(format!("consume with group {group}: {why}")));
+        }
         let since = Instant::now();
         let mut node = tools.directory.group(&group);
         let known = tools.directory.known(&format!("group {group}"), &mut node, since).await?;
@@ -128,7 +147,7 @@ impl ConsumerBuilder {
         let figures = Arc::new(Figures::default());
         let (stop, stopping) = watch::channel(None);
         let (ended_sender, ended) = watch::channel(false);
-        let work = Work { group: group.clone(), tools, handler, attempts, tags, later, figures: Arc::clone(&figures) };
+        let work = Work { group: group.clone(), tools, handler, attempts, tags, later, in_order, figures: Arc::clone(&figures) };
         tasks.spawn(async move {
             work.run(node, stopping).await;
             ended_sender.send_replace(true);
@@ -149,6 +168,7 @@ struct Figures {
     done: AtomicU64,
     failed: AtomicU64,
     skipped: AtomicU64,
+    problems: AtomicU64,
 }
 
 /// A running consumer. It goes on when this is dropped; [`Consuming::close`] or [`Zms::close`](crate::Zms::close) end it.
@@ -169,14 +189,22 @@ pub struct Consumed {
     pub failed: u64,
     /// Messages that were given up: [`ConsumerBuilder::skip_after`].
     pub skipped: u64,
+    /// What a cluster said that needs a person: a message that cannot be read, a right that is missing. Each is logged, and everything else goes on.
+    pub problems: u64,
 }
 
 impl Consuming {
     /// What it did so far.
     pub fn figures(&self) -> Consumed {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Figures { received, done, failed, skipped } = &*self.figures;
-        Consumed { received: read(received), done: read(done), failed: read(failed), skipped: read(skipped) }
+        let Figures { received, done, failed, skipped, problems } = &*self.figures;
+        Consumed {
+            received: read(received),
+            done: read(done),
+            failed: read(failed),
+            skipped: read(skipped),
+            problems: read(problems),
+        }
     }
 
     /// Takes no more messages, lets handlers end what they have begun, commits, leaves the group. What is not done by then comes again.

@@ -44,6 +44,8 @@ pub struct World {
 pub struct Clusters {
     /// By address, as a client finds them.
     by_address: Mutex<BTreeMap<String, Arc<FakeCluster>>>,
+    /// What members were opened with.
+    pub subscriptions: Mutex<Vec<Subscription>>,
 }
 
 pub fn name(text: &str) -> PhysicalName {
@@ -57,7 +59,7 @@ pub fn cluster(text: &str) -> ClusterName {
 impl World {
     pub fn new() -> Self {
         let meta = FakeMeta::new();
-        let clusters = Arc::new(Clusters { by_address: Mutex::default() });
+        let clusters = Arc::new(Clusters { by_address: Mutex::default(), subscriptions: Mutex::default() });
         meta.put("/zms/system/id", ENVIRONMENT);
         for bucket in 0..=255_u8 {
             meta.put(&format!("/zms/client/{bucket:02x}"), "");
@@ -163,6 +165,7 @@ impl Brokers for Clusters {
         node: &ClusterNode,
         subscription: &Subscription,
     ) -> Result<Arc<dyn Consumer>, BrokerError> {
+        self.subscriptions.lock().unwrap().push(subscription.clone());
         Ok(self.find(node)?.consumer(subscription.clone()))
     }
 }

@@ -54,7 +54,7 @@ struct Local {
     /// Done, but not committed because nobody was reached.
     stored: BTreeMap<(PhysicalName, PartitionId), i64>,
     /// What failed, and when it comes again.
-    again: Vec<(Instant, Incoming, u64)>,
+    again: Vec<(Instant, Incoming)>,
 }
 
 impl FakeConsumer {
@@ -121,13 +121,13 @@ impl FakeConsumer {
         cursors.iter_mut().find_map(|((topic, number), cursor)| {
             let partition = state.topics.get(topic)?.partitions.get(index(number)?)?;
             partition.leader?;
-            if self.subscription.ordered && positions.is_open(topic, number) {
+            if positions.is_full(topic, number) || self.subscription.ordered && positions.open(topic, number) > 0 {
                 return None;
             }
             loop {
-                let message = partition.at(*cursor)?.clone();
+                let mut message = partition.at(*cursor)?.clone();
                 let offset = message.placed.offset;
-                positions.received(topic, number, offset);
+                message.generation = positions.received(&message)?;
                 *cursor = offset + 1;
                 if self.subscription.wants(message.tag.as_deref()) {
                     return Some(message);
@@ -167,10 +167,9 @@ impl Local {
     /// A message that failed and whose time has come; those of partitions that went away are forgotten.
     fn due(&mut self) -> Option<Incoming> {
         let positions = &self.positions;
-        let held = |message: &Incoming, generation| positions.holds(&message.topic, &message.placed.partition, generation);
-        self.again.retain(|(_, message, generation)| held(message, *generation));
+        self.again.retain(|(_, message)| positions.is_open(message));
         let now = Instant::now();
-        let at = self.again.iter().position(|(due, ..)| *due <= now)?;
+        let at = self.again.iter().position(|(due, _)| *due <= now)?;
         Some(self.again.remove(at).1)
     }
 }
@@ -184,11 +183,14 @@ impl Consumer for FakeConsumer {
             if self.closed.load(Ordering::SeqCst) {
                 return Err(BrokerError::Closed);
             }
+            if let Some(problem) = self.cluster.problem_of(&self.subscription.group) {
+                return Err(problem);
+            }
             // The order everywhere: first what is ours, then the cluster.
             let (next, again) = {
                 let mut local = self.lock();
                 let next = self.cluster.look(|state| if state.cut { None } else { self.next(state, &mut local) });
-                (next, local.again.iter().map(|(due, ..)| *due).min())
+                (next, local.again.iter().map(|(due, _)| *due).min())
             };
             if let Some(message) = next {
                 return Ok(message);
@@ -212,13 +214,14 @@ impl Consumer for FakeConsumer {
         }
         let mut local = self.lock();
         let partition = &message.placed.partition;
+        let waited = self.subscription.ordered || local.positions.is_full(&message.topic, partition);
         if let Some(offset) = local.positions.done(&message.topic, partition, message.placed.offset)
             && !self.is_broadcast()
         {
             local.stored.insert((message.topic.clone(), partition.clone()), offset);
         }
         self.commit(&mut local);
-        if self.subscription.ordered {
+        if waited {
             drop(local);
             // The next one may come now.
             self.cluster.change(|_| ());
@@ -231,13 +234,17 @@ impl Consumer for FakeConsumer {
             return Err(BrokerError::Closed);
         }
         let mut local = self.lock();
-        if let Some(generation) = local.positions.generation(&message.topic, &message.placed.partition) {
+        if local.positions.is_open(message) {
             let message = Incoming { attempt: message.attempt + 1, ..message.clone() };
-            local.again.push((Instant::now() + AGAIN, message, generation));
+            local.again.push((Instant::now() + AGAIN, message));
         }
         drop(local);
         self.cluster.change(|_| ());
         Ok(())
+    }
+
+    fn is_open(&self, message: &Incoming) -> bool {
+        self.lock().positions.is_open(message)
     }
 
     fn assigned(&self) -> Vec<(PhysicalName, PartitionId)> {

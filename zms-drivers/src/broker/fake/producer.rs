@@ -104,6 +104,7 @@ impl Producer for FakeProducer {
         if *self.closed.borrow() {
             return Err(BrokerError::Closed);
         }
+        self.cluster.change(|state| state.warmed += 1);
         self.cluster.look(|state| match self.not_now(state, topic) {
             _ if state.cut => Err(self.cluster.unreachable()),
             None => Ok(()),
@@ -144,6 +145,7 @@ fn append(state: &mut State, message: &Outgoing) -> Placed {
         headers: message.headers.clone(),
         tag: message.tag.clone(),
         attempt: 0,
+        generation: 0,
     });
     placed
 }

@@ -1,6 +1,6 @@
 //! What a cluster in memory is made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct State {
     pub members: u64,
     /// Brokers that clients are to send nothing to.
     pub retired: BTreeSet<BrokerId>,
+    /// Calls of [`Producer::warm`](crate::broker::Producer::warm).
+    pub warmed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,8 @@ impl PartitionState {
 pub(super) struct GroupState {
     pub committed: BTreeMap<PhysicalName, BTreeMap<PartitionId, i64>>,
     pub members: BTreeMap<u64, MemberState>,
+    /// What its members are told next, each once.
+    pub problems: VecDeque<BrokerError>,
 }
 
 #[derive(Debug)]
@@ -149,6 +153,25 @@ impl FakeCluster {
     /// How many members a group has.
     pub fn members_of(&self, group: &PhysicalName) -> usize {
         self.look(|state| state.groups.get(group).map_or(0, |group| group.members.len()))
+    }
+
+    /// How many members there ever were, of all groups.
+    pub fn members_ever(&self) -> u64 {
+        self.look(|state| state.members)
+    }
+
+    /// A member of the group is told this instead of getting a message.
+    pub fn tell(&self, group: &PhysicalName, problem: BrokerError) {
+        self.change(|state| state.groups.entry(group.clone()).or_default().problems.push_back(problem));
+    }
+
+    pub(super) fn problem_of(&self, group: &PhysicalName) -> Option<BrokerError> {
+        self.lock().groups.get_mut(group)?.problems.pop_front()
+    }
+
+    /// How often somebody asked whether sends to a topic of it would work.
+    pub fn warmed(&self) -> u64 {
+        self.look(|state| state.warmed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

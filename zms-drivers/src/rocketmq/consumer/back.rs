@@ -11,12 +11,19 @@ use crate::rocketmq::remoting::{Request, RequestCode};
 const DELIVERIES: &str = "16";
 
 impl Shared {
-    /// The queue that a message was taken from.
+    /// The queue that a message was taken from: its topic's, or that of the same number where what was sent back waits.
     pub fn queue_of(&self, message: &Incoming) -> Option<Queue> {
         let PartitionId { broker, number } = message.placed.partition.clone();
-        let retried = !self.ordered && message.attempt > 0;
-        let topic = if retried { self.retry_topic() } else { message.topic.as_str().to_owned() };
-        Some(Queue { topic: topic.into(), broker: broker?, number })
+        let own = Queue { topic: message.topic.as_str().into(), broker: broker?, number };
+        if self.broadcast {
+            return Some(own);
+        }
+        let back = Queue { topic: self.retry_topic().into(), ..own.clone() };
+        let table = self.table();
+        let came_from = |queue: &Queue| table.get(queue).is_some_and(|held| held.generation == message.generation);
+        // In order, a message of the topic's own queue has more attempts too; only one that went away has to be told by them.
+        let retried = came_from(&back) || !came_from(&own) && !self.ordered && message.attempt > 0;
+        Some(if retried { back } else { own })
     }
 
     /// A message was handled. Nothing happens if the queue is not ours any more.
@@ -24,7 +31,11 @@ impl Shared {
         let mut table = self.table();
         let Some(held) = table.get_mut(queue) else { return };
         if let Some(window) = &mut held.window {
+            let was_full = window.is_full();
             window.done(offset);
+            if was_full && !window.is_full() {
+                held.room.notify_one();
+            }
             held.last_done_ms = crate::rocketmq::net::now_ms();
         }
         if let Some((_, waiting)) = held.turn.take_if(|(turn, _)| *turn == offset) {
@@ -81,6 +92,8 @@ impl Shared {
 pub(super) async fn unreadable(shared: &Arc<Shared>, queue: &Queue, generation: u64, offset: i64, why: String) -> Option<()> {
     let what = format!("read the message at offset {offset} of {queue}");
     shared.tell(&what, shared.net.garbled(what.clone(), why));
+    // It does not come again from this place: nothing is kept about it.
+    shared.well(&what);
     let open = shared.with_window(queue, generation, |held| held.window.as_ref()?.open(offset))??;
     if shared.ordered || shared.broadcast {
         shared.done(queue, offset);

@@ -169,6 +169,7 @@ fn take(shared: &Arc<Shared>, queue: Queue, before: Option<tokio::task::JoinHand
         window: None,
         generation: 0,
         again: Arc::clone(&again),
+        room: Arc::default(),
         stop,
         task: None,
         turn: None,

@@ -140,7 +140,7 @@ impl Consumer for RocketMqConsumer {
                 else => return Err(BrokerError::Closed),
             };
             // Its queue may have gone to somebody else while it waited here.
-            if self.shared.with_window(&taken.queue, taken.generation, |_| ()).is_some() {
+            if self.shared.is_open(&taken.message) {
                 return Ok(taken.message);
             }
         }
@@ -161,6 +161,10 @@ impl Consumer for RocketMqConsumer {
             return Err(BrokerError::Closed);
         }
         self.shared.failed(message).await
+    }
+
+    fn is_open(&self, message: &Incoming) -> bool {
+        self.shared.is_open(message)
     }
 
     fn assigned(&self) -> Vec<(PhysicalName, PartitionId)> {

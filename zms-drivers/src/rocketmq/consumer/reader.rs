@@ -9,9 +9,9 @@ use zms_core::metadata::ConsumeFrom;
 use super::commit;
 use super::lock;
 use super::plan::{Pulled, pulled, read_on, wanted};
-use super::shared::{Handled, Shared, Taken};
+use super::shared::{Handled, Reading, Shared, Taken};
 use super::window::{Commit, Open};
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, Incoming};
 use crate::rocketmq::message::incoming::incoming;
 use crate::rocketmq::message::properties::TAGS;
 use crate::rocketmq::message::stored::{Stored, decode};
@@ -92,9 +92,10 @@ async fn read(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
 async fn pull_on(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
     let mut tries = 0;
     loop {
-        let Some((next, generation)) = shared.reading_at(queue) else { std::future::pending().await };
+        let Some(Reading { next, generation, room }) = shared.reading_at(queue) else { std::future::pending().await };
         let step = tokio::select! {
-            step = pull(shared, queue, next, generation) => step,
+            step = pull(shared, queue, next, generation), if room.is_none() => step,
+            () = notified(room.as_deref()), if room.is_some() => continue,
             // Somebody set the group to another place.
             () = again.notified() => continue,
         };
@@ -111,6 +112,13 @@ async fn pull_on(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
                 tries += 1;
             }
         }
+    }
+}
+
+async fn notified(room: Option<&Notify>) {
+    match room {
+        Some(room) => room.notified().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -241,13 +249,13 @@ async fn hand_out(shared: &Arc<Shared>, queue: &Queue, generation: u64, message:
         }
     })?;
     let mut message = match incoming(queue, shared.is_retry(&queue.topic), message) {
-        Ok(message) => message,
+        Ok(message) => Incoming { generation, ..message },
         Err(why) => return super::back::unreadable(shared, queue, generation, offset, why).await,
     };
     loop {
         let room = shared.room(size).await;
         let handled = shared.ordered.then(|| shared.turn(queue, generation, offset)).flatten();
-        let taken = Taken { message: message.clone(), queue: queue.clone(), generation, _room: room };
+        let taken = Taken { message: message.clone(), _room: room };
         if shared.ready.send(taken).await.is_err() {
             return None;
         }

@@ -26,8 +26,6 @@ type TopicOnBroker = (Arc<str>, Arc<str>);
 /// A message on its way to the application.
 pub(super) struct Taken {
     pub message: Incoming,
-    pub queue: Queue,
-    pub generation: u64,
     pub _room: OwnedSemaphorePermit,
 }
 
@@ -65,6 +63,8 @@ pub(super) struct Held {
     pub generation: u64,
     /// Breaks off what its task waits for: there is a new window.
     pub again: Arc<Notify>,
+    /// Its window was full and is not any more.
+    pub room: Arc<Notify>,
     /// Ends its task, which gets what is left to commit.
     pub stop: oneshot::Sender<Option<Commit>>,
     pub task: Option<JoinHandle<Result<(), BrokerError>>>,
@@ -72,6 +72,14 @@ pub(super) struct Held {
     pub turn: Option<(i64, oneshot::Sender<Handled>)>,
     pub last_pull_ms: i64,
     pub last_done_ms: i64,
+}
+
+/// Where a queue is read on.
+pub(super) struct Reading {
+    pub next: i64,
+    pub generation: u64,
+    /// The application has so much of it that this is waited for first.
+    pub room: Option<Arc<Notify>>,
 }
 
 /// What the application says about a message.
@@ -154,10 +162,20 @@ impl Shared {
     }
 
     /// Where to read on, and in which window; `None` if the queue is not ours any more.
-    pub fn reading_at(&self, queue: &Queue) -> Option<(i64, u64)> {
+    pub fn reading_at(&self, queue: &Queue) -> Option<Reading> {
         let table = self.table();
         let held = table.get(queue)?;
-        Some((held.window.as_ref()?.next(), held.generation))
+        let window = held.window.as_ref()?;
+        let room = window.is_full().then(|| Arc::clone(&held.room));
+        Some(Reading { next: window.next(), generation: held.generation, room })
+    }
+
+    /// The message is not handled, and its queue has stayed ours since it came.
+    pub fn is_open(&self, message: &Incoming) -> bool {
+        self.queue_of(message).is_some_and(|queue| {
+            let open = |held: &mut Held| held.window.as_ref().is_some_and(|window| window.open(message.placed.offset).is_some());
+            self.with_window(&queue, message.generation, open).unwrap_or(false)
+        })
     }
 
     /// What the broker should be told, and which window it is of.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::broker::is_full;
+
 /// A message that the application has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Open {
@@ -25,6 +27,8 @@ pub(crate) struct Window {
     /// Of the next message that is not in the queue's window yet.
     next: i64,
     open: BTreeMap<i64, Open>,
+    /// Of all of them.
+    bytes: usize,
     /// What the broker has; `None` while it has nothing.
     committed: Option<i64>,
 }
@@ -32,7 +36,7 @@ pub(crate) struct Window {
 impl Window {
     /// `committed`: whether the broker knows this beginning already.
     pub fn new(begin: i64, committed: bool) -> Self {
-        Self { next: begin, open: BTreeMap::new(), committed: committed.then_some(begin) }
+        Self { next: begin, open: BTreeMap::new(), bytes: 0, committed: committed.then_some(begin) }
     }
 
     /// Where to read on.
@@ -42,7 +46,9 @@ impl Window {
 
     /// A message came.
     pub fn received(&mut self, offset: i64, message: Open) {
+        self.done(offset);
         self.open.insert(offset, message);
+        self.bytes += message.size;
         self.passed(offset + 1);
     }
 
@@ -53,7 +59,7 @@ impl Window {
 
     /// It was handled; nothing happens if that was known.
     pub fn done(&mut self, offset: i64) {
-        self.open.remove(&offset);
+        self.bytes -= self.open.remove(&offset).map_or(0, |open| open.size);
     }
 
     /// A message that the application has.
@@ -63,7 +69,12 @@ impl Window {
 
     /// Messages that the application has, and their bytes.
     pub fn held(&self) -> (usize, usize) {
-        (self.open.len(), self.open.values().map(|open| open.size).sum())
+        (self.open.len(), self.bytes)
+    }
+
+    /// So many that the queue is not read on.
+    pub fn is_full(&self) -> bool {
+        is_full(self.open.len(), self.bytes)
     }
 
     /// First and last of them.
@@ -140,6 +151,22 @@ mod tests {
         assert_eq!(window.to_commit(), Some(Commit { offset: 40, first: false }));
         window.passed(30);
         assert_eq!(window.next(), 40, "never back");
+    }
+
+    #[test]
+    fn a_queue_is_full_by_messages_or_by_bytes_until_one_of_them_is_handled() {
+        for (count, size) in [(256, 1), (4, 1 << 20), (1, 5 << 20)] {
+            let mut window = Window::new(0, true);
+            for offset in 0..count {
+                assert!(!window.is_full(), "{size}: already with {offset}");
+                window.received(offset, Open { log_offset: 0, size });
+            }
+            // The same one again is not a second one.
+            window.received(0, Open { log_offset: 0, size });
+            assert!(window.is_full(), "{size}");
+            window.done(0);
+            assert!(!window.is_full(), "{size}");
+        }
     }
 
     proptest! {

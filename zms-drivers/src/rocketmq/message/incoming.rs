@@ -34,6 +34,7 @@ pub(crate) fn incoming(queue: &Queue, retried: bool, message: Stored) -> Result<
         headers,
         tag,
         attempt: attempt(retried, message.sent_back),
+        generation: 0,
     })
 }
 
