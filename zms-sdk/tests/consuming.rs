@@ -209,7 +209,11 @@ struct Ill {
 }
 
 impl Ill {
-    async fn consume(&self, builder: zms_sdk::ConsumerBuilder, fails: impl Fn(&str) -> bool + Send + Sync + 'static) -> Consuming {
+    async fn consume(
+        &self,
+        builder: zms_sdk::ConsumerBuilder,
+        fails: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Consuming {
         let Self { got, failures, healed } = self.clone();
         let handler = move |message: zms_sdk::Received| {
             let text = String::from_utf8_lossy(message.bytes()).into_owned();
@@ -294,7 +298,11 @@ async fn a_member_lets_go_of_what_fails_when_its_partition_goes_to_another_one()
     until("the first member has handled its own", async || (failing.figures().done >= 20).then_some(())).await;
     let committed = world.at("a").committed_of(&name("billing"), &name("orders"));
     assert_eq!(committed.values().copied().collect::<Vec<_>>(), [20, 20]);
-    assert!(ill.got.texts().iter().all(|text| text.starts_with(&ours[..1])), "what waited is the other member's: {:?}", ill.got.texts());
+    assert!(
+        ill.got.texts().iter().all(|text| text.starts_with(&ours[..1])),
+        "what waited is the other member's: {:?}",
+        ill.got.texts()
+    );
     assert_eq!((failing.figures().done, other.figures().done), (20, 20), "each message once");
 }
 

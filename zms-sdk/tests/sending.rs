@@ -4,8 +4,8 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::{ENVIRONMENT, World, name, until, waits};

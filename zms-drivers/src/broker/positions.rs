@@ -71,9 +71,7 @@ impl Positions {
     /// The message was not handled yet, and its partition has been ours without a break since it was received.
     pub fn is_open(&self, message: &Incoming) -> bool {
         let partition = self.partitions.get(&(message.topic.clone(), message.placed.partition.clone()));
-        partition.is_some_and(|known| {
-            known.generation == message.generation && known.open.contains_key(&message.placed.offset)
-        })
+        partition.is_some_and(|known| known.generation == message.generation && known.open.contains_key(&message.placed.offset))
     }
 
     /// How many messages of the partition were received and are not handled.

@@ -244,7 +244,9 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         match result {
             Ok(()) | Err(KafkaError::ConsumerCommit(Code::NoOffset)) => {}
-            Err(error) => tracing::warn!(cluster = %self.shared.ear.cluster, %error, "offsets were not committed; it is tried again"),
+            Err(error) => {
+                tracing::warn!(cluster = %self.shared.ear.cluster, %error, "offsets were not committed; it is tried again")
+            }
         }
     }
 }
