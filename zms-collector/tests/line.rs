@@ -11,7 +11,7 @@ use std::time::Duration;
 use stage::{HOST, Paper, Stage, make_environment, until};
 use zms_collector::now_ms;
 use zms_core::collect::{
-    Adopted, BrokerLogin, BrokerTls, Frame, Frames, HostFigures, Login, Mechanism, MetadataStore, Orders, Reach,
+    Adopted, BrokerLogin, BrokerTls, ClusterFigures, Frame, Frames, HostFigures, Login, Mechanism, MetadataStore, Orders, Reach,
 };
 use zms_core::metadata::{BrokerKind, ClusterNode, Security};
 use zms_core::names::ClusterName;
@@ -121,22 +121,27 @@ async fn reports_come_from_an_adopted_cluster_with_tls_and_scram_and_its_fence_g
     let mut node = ClusterNode::new(BrokerKind::Kafka, addresses.as_str(), addresses.as_str());
     node.security = Security { tls: true, sasl: Some("SCRAM-SHA-512".to_owned()) };
     make_environment(&zookeeper, &kafka, &node).await;
-    let (mechanism, name) = (Mechanism::ScramSha512, user.to_owned());
-    let adopted = Adopted {
+    let adopted = |password: &str| Adopted {
         cluster: ClusterName::new("main").unwrap(),
         kind: BrokerKind::Kafka,
         addresses: addresses.split(',').map(str::to_owned).collect(),
         tls: BrokerTls::Authority(authority.to_owned()),
-        login: Some(BrokerLogin { mechanism, user: name, password: password.to_owned() }),
+        login: Some(BrokerLogin { mechanism: Mechanism::ScramSha512, user: user.to_owned(), password: password.to_owned() }),
         networks: "127.0.0.0/8".parse().unwrap(),
     };
     let login = Login { user: String::new(), password: String::new() };
     let networks = Some("127.0.0.0/8".parse().unwrap());
     let metadata = MetadataStore { addresses: zookeeper.plain(), authority: String::new(), login, networks };
-    let paper = Paper::set(Orders { metadata: Some(metadata), adopted: vec![adopted], ..nothing() }).await;
+    let wrong = Orders { metadata: Some(metadata), adopted: vec![adopted("wrong")], ..nothing() };
+    let paper = Paper::set(wrong.clone()).await;
     paper.portal_knows(40);
     let collector = paper.collector("one").await;
     let shop = paper.shop(&zookeeper, |builder| builder.broker_login(user, password).broker_authority(authority)).await;
+    let denied = paper
+        .told("the brokers refuse", |snapshot| matches!(snapshot.clusters[..], [ClusterFigures { reach: Reach::Away(_), .. }]));
+    assert!(denied.await.producers.is_empty(), "nobody reads there without the password");
+    // The password that somebody put right counts for reports too, at once.
+    paper.give(Orders { revision: 2, adopted: vec![adopted(password)], ..wrong });
     let snapshot = paper.told("who sends, from brokers that ask who reads", |snapshot| !snapshot.producers.is_empty()).await;
     assert_eq!((snapshot.producers[0].application.as_str(), &snapshot.clusters[0].reach), ("shop", &Reach::Whole));
     assert_eq!((snapshot.fence, paper.refused()), (41, 1), "told once, it goes on above");

@@ -71,7 +71,7 @@ fn identity(authority: &Authority, addresses: &[&str], uri: &str) -> String {
 /// What the paper portal knows.
 #[derive(Clone)]
 struct Portal {
-    orders: Arc<Orders>,
+    orders: Arc<Mutex<Orders>>,
     away: Arc<AtomicBool>,
     /// The highest fence that it has heard of.
     fence: Arc<AtomicU64>,
@@ -135,10 +135,11 @@ async fn orders(State(portal): State<Portal>, Query(query): Query<BTreeMap<Strin
     if portal.away.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    if query.get("known").and_then(|known| known.parse().ok()) == Some(portal.orders.revision) {
+    let orders = portal.orders.lock().unwrap().clone();
+    if query.get("known").and_then(|known| known.parse().ok()) == Some(orders.revision) {
         return StatusCode::NO_CONTENT.into_response();
     }
-    Json(portal.orders.as_ref().clone()).into_response()
+    Json(orders).into_response()
 }
 
 async fn snapshot(State(portal): State<Portal>, Json(snapshot): Json<Snapshot>) -> Response {
@@ -206,7 +207,7 @@ impl Paper {
     pub async fn set(orders: Orders) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (telling, told) = mpsc::channel(10_000);
-        let (orders, away, fence, refused) = (Arc::new(orders), Arc::default(), Arc::default(), Arc::default());
+        let (orders, away, fence, refused) = (Arc::new(Mutex::new(orders)), Arc::default(), Arc::default(), Arc::default());
         let portal = Portal { orders, away, fence, refused, told: telling };
         let authority = authority("authority of the line");
         let pem = identity(&authority, &["127.0.0.1"], "zms://portal/1");
@@ -282,6 +283,11 @@ impl Paper {
             }
         };
         tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("after {PATIENCE:?} still not: {what}"))
+    }
+
+    /// From now on it gives these orders, which need a higher revision.
+    pub fn give(&self, orders: Orders) {
+        *self.portal.orders.lock().unwrap() = orders;
     }
 
     /// The portal heard of this fence before, under another metadata store.
