@@ -1,4 +1,5 @@
-//! Where brokers may be holds for every kind, also for what a test server advertises.
+//! Where brokers may be holds for every kind, also for what a name server of RocketMQ advertises. What a broker of Kafka advertises is tested where it
+//! is dialled, in `zms-kafka-wire`.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
@@ -7,12 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use zms_core::metadata::{BrokerKind, ConsumeFrom};
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{BrokerError, Subscription};
+use zms_core::networks::Networks;
+use zms_drivers::broker::{BrokerError, Outgoing, Subscription};
 use zms_drivers::open::{self, Endpoint};
+use zms_drivers::rocketmq::remoting::{Answer, Frame, LARGEST_FRAME, decode, encode};
 
 #[tokio::test]
 async fn no_kind_dials_outside_the_networks_and_each_names_broker_address_and_networks() {
@@ -38,7 +43,7 @@ async fn no_kind_dials_outside_the_networks_and_each_names_broker_address_and_ne
 
 /// A broker of Kafka that says of topic `orders` that another broker leads it, which listens at `leader`. Its answers are of the first
 /// versions, written by hand: an error about versions, the versions, and metadata.
-async fn one_that_advertises(leader: SocketAddr) -> SocketAddr {
+async fn kafka_that_advertises(leader: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -98,7 +103,7 @@ async fn what_a_kafka_advertises_is_not_dialled_outside_the_networks_by_clients_
         let endpoint = Endpoint {
             networks: networks.map(|text| text.parse().unwrap()),
             deadline: Duration::from_secs(3),
-            ..Endpoint::plain("old", [one_that_advertises(leader).await.to_string()])
+            ..Endpoint::plain("old", [kafka_that_advertises(leader).await.to_string()])
         };
         let producer = open::producer(BrokerKind::Kafka, &endpoint, Duration::from_secs(3)).unwrap();
         let error = producer.warm(&topic()).await.unwrap_err();
@@ -121,4 +126,101 @@ async fn what_a_kafka_advertises_is_not_dialled_outside_the_networks_by_clients_
     let error = tokio::time::timeout(Duration::from_secs(20), member.receive()).await.expect("it is said").unwrap_err();
     assert!(error.to_string().contains("outside the networks in which brokers may be (10.0.0.0/8)"), "{error}");
     assert_eq!(dialled.load(Ordering::SeqCst), 0);
+}
+
+/// A name server that lists one broker, at this address, which has every topic. Returns its own address.
+async fn name_server_that_advertises(broker: &str) -> String {
+    let addresses = json!({"0": broker});
+    let route = json!({
+        "brokerDatas": [{"brokerName": "broker-a", "cluster": "c", "brokerAddrs": addresses}],
+        "queueDatas": [{"brokerName": "broker-a", "perm": 6, "readQueueNums": 1, "writeQueueNums": 1}],
+    });
+    let brokers = json!({"brokerAddrTable": {"broker-a": {"cluster": "c", "brokerName": "broker-a", "brokerAddrs": addresses}}});
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, route.clone(), brokers.clone()));
+        }
+    });
+    address
+}
+
+async fn answer(mut stream: TcpStream, route: Value, brokers: Value) {
+    let mut read = BytesMut::new();
+    loop {
+        while let Some(frame) = decode(&mut read, LARGEST_FRAME).unwrap() {
+            let Frame::Request { opaque, request, .. } = frame else { panic!("nobody was asked: {frame:?}") };
+            let answer = match request.code {
+                105 => Answer { body: route.to_string().into(), ..Answer::default() },
+                106 => Answer { body: brokers.to_string().into(), ..Answer::default() },
+                _ => Answer { code: 3, remark: "a name server knows no such request".to_owned(), ..Answer::default() },
+            };
+            stream.write_all(&encode(Frame::Answer { opaque, answer }).unwrap()).await.unwrap();
+        }
+        // The client goes when its test is over.
+        let Ok(1..) = stream.read_buf(&mut read).await else { return };
+    }
+}
+
+/// What operators, producers and consumers are told of a cluster whose only broker is elsewhere.
+async fn said_of(name_server: &str, networks: &Networks) -> [(&'static str, BrokerError); 3] {
+    let topic = PhysicalName::new("orders").unwrap();
+    let endpoint = Endpoint {
+        networks: Some(networks.clone()),
+        deadline: Duration::from_secs(6),
+        ..Endpoint::plain("elsewhere", [name_server])
+    };
+    let admin = open::admin(BrokerKind::RocketMq, &endpoint).unwrap();
+    let producer = open::producer(BrokerKind::RocketMq, &endpoint, Duration::from_millis(500)).unwrap();
+    let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
+    let consumer = open::consumer(BrokerKind::RocketMq, &endpoint, &subscription).unwrap();
+    let sent = producer.send(Outgoing::new(topic, "m")).await.unwrap_err();
+    let listed = admin.topics().await.unwrap_err();
+    let received =
+        tokio::time::timeout(Duration::from_secs(20), consumer.receive()).await.expect("it is told, and does not hang");
+    producer.close(Duration::from_secs(1)).await;
+    consumer.close(Duration::from_secs(5)).await.unwrap();
+    [("send", sent), ("topics", listed), ("receive", received.unwrap_err())]
+}
+
+fn is_outside(what: &str, error: &BrokerError, broker: &str, networks: &Networks) {
+    assert!(matches!(error, BrokerError::Refused { .. }), "{what}: {error:?}");
+    for word in [broker, "outside the networks", &networks.to_string()] {
+        assert!(error.to_string().contains(word), "{what}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_a_name_server_advertises_is_not_dialled_outside_the_networks() {
+    let broker = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let address = broker.local_addr().unwrap().to_string();
+    let dialled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dialled);
+    // Whoever dials is seen, and heard no further.
+    tokio::spawn(async move {
+        while broker.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    });
+    let name_server = name_server_that_advertises(&address).await;
+    let networks: Networks = "127.0.0.1/32".parse().unwrap();
+    for (what, error) in said_of(&name_server, &networks).await {
+        is_outside(what, &error, &address, &networks);
+    }
+    assert_eq!(dialled.load(Ordering::Acquire), 0);
+    // The same broker within the networks: it would have been seen.
+    let within = Endpoint { networks: Some("127.0.0.0/8".parse().unwrap()), ..Endpoint::plain("within", [&name_server]) };
+    let error = open::admin(BrokerKind::RocketMq, &within).unwrap().topics().await.unwrap_err();
+    assert!(error.is_passing() && dialled.load(Ordering::Acquire) > 0, "{error:?}");
+}
+
+#[tokio::test]
+async fn where_a_cloud_keeps_credentials_no_broker_is_looked_for() {
+    let name_server = name_server_that_advertises("169.254.169.254:80").await;
+    for networks in [Networks::default(), "0.0.0.0/0".parse().unwrap()] {
+        for (what, error) in said_of(&name_server, &networks).await {
+            is_outside(what, &error, "169.254.169.254:80", &networks);
+        }
+    }
 }

@@ -1,11 +1,17 @@
 //! What happens around a member of a group on RocketMQ: brokers that hang, die and come back, topics that go, places that are set anew, Java's
-//! compressed messages. On both lines, with two brokers each.
+//! compressed messages, queues that are made later, queues in order that go from member to member. On both lines, with two brokers each.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
+#[path = "group/desk.rs"]
+mod desk;
 #[path = "group/java.rs"]
 #[allow(clippy::disallowed_methods, reason = "it compiles and runs the program that is compared with")]
 mod java;
+#[path = "group/latest.rs"]
+mod latest;
+#[path = "group/ordered.rs"]
+mod ordered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -13,6 +19,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use desk::{Desk, work};
 use serde_json::json;
 use zms_core::metadata::{BrokerKind, ConsumeFrom};
 use zms_core::names::PhysicalName;
@@ -98,33 +105,72 @@ fn queues(consumer: &Arc<dyn Consumer>) -> BTreeMap<String, usize> {
     count
 }
 
+/// Longer than a connection may be silent, than a name server waits for a heartbeat of a client, and than a lock is renewed.
+const HANGS: Duration = Duration::from_secs(20);
+
 async fn a_broker_that_hangs_delays_no_other(bench: &Bench) {
     let topic = bench.topic("hangs", 2);
     bench.send(&topic, 0..8).await;
     let consumer = bench.member(&topic);
     receive_all(&consumer, 0..8).await;
+    let in_order = Desk::default();
+    let alone = ordered::member(bench, &topic, "hangs-in-order");
+    let mut working = vec![work(&alone, &in_order, Duration::ZERO)];
+    until("it has all that was sent", || in_order.missing(0..8).is_empty()).await;
     bench.server.freeze("broker-b", 0, true);
-    // Its part of the messages takes the time of one try, then it is passed over.
+    let frozen = Instant::now();
+    // Its part of the messages takes the time of one try, then it is passed over for a while.
     let producer = bench.producer();
-    let mut slow = 0;
-    for number in 8..24_u32 {
-        let begun = Instant::now();
+    let (mut number, mut slow) = (8, 0);
+    let mut send = async || {
         let placed = producer.send(Outgoing::new(topic.clone(), number.to_string())).await.unwrap();
         assert_eq!(placed.partition.broker.as_deref(), Some("broker-a"));
+        number += 1;
+        number - 1
+    };
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    while frozen.elapsed() < HANGS * 3 / 5 {
+        pace.tick().await;
+        let begun = Instant::now();
+        send().await;
         slow += usize::from(begun.elapsed() > Duration::from_secs(1));
         let got =
             tokio::time::timeout(Duration::from_secs(2), consumer.receive()).await.expect("the other broker goes on").unwrap();
         consumer.done(&got).unwrap();
     }
-    assert!(slow <= 4, "{slow} of 16 messages waited for the broker that hangs");
+    assert!(slow <= 3, "{slow} messages waited for the broker that hangs");
     // A member that joins now gets half of the queues, whoever of the two has those that hang.
     let second = bench.member(&topic);
+    let shared = Desk::default();
+    working.extend([&consumer, &second].map(|member| work(member, &shared, Duration::ZERO)));
+    let first_of_both = send().await;
     until("the first member gave two away", || consumer.assigned().len() <= 2).await;
+    while frozen.elapsed() < HANGS {
+        pace.tick().await;
+        send().await;
+    }
     bench.server.freeze("broker-b", 0, false);
-    until("both have two queues", || consumer.assigned().len() == 2 && second.assigned().len() == 2).await;
-    for member in [second, consumer] {
+    let owners = || [&consumer, &second].map(|member| queue_names(member));
+    until("each queue has one owner", || {
+        let [one, other] = owners();
+        one.len() == 2 && other.len() == 2 && one.is_disjoint(&other)
+    })
+    .await;
+    let last = number + 16;
+    bench.send(&topic, number..last).await;
+    until("nothing is lost", || shared.missing(first_of_both..last).is_empty() && in_order.missing(0..last).is_empty()).await;
+    println!("{} messages in {HANGS:?}, {slow} of them slow", number - 8);
+    for member in [second, consumer, alone] {
         member.close(CLOSE).await.unwrap();
     }
+    for work in working {
+        work.await.unwrap();
+    }
+    in_order.is_in_order(4);
+}
+
+fn queue_names(consumer: &Arc<dyn Consumer>) -> BTreeSet<String> {
+    consumer.assigned().into_iter().map(|(_, queue)| queue.to_string()).collect()
 }
 
 async fn a_broker_that_died_comes_back(bench: &mut Bench) {
@@ -250,6 +296,11 @@ async fn all(line: RocketLine) {
     a_group_that_is_set_back_reads_again(&bench).await;
     a_group_that_stands_beyond_the_end_of_a_new_queue_reads_all_of_it(&bench).await;
     a_topic_that_goes_is_missing_and_may_come_again(&bench).await;
+    latest::brokers_say_where_a_time_is(&bench).await;
+    latest::a_latest_group_reads_all_of_queues_that_are_made_later(&bench).await;
+    latest::of_a_queue_that_is_seen_later_a_latest_group_reads_what_came_since(&bench).await;
+    latest::a_broadcast_goes_on_where_it_stood(&bench).await;
+    ordered::a_queue_in_order_has_one_handler_though_members_come_and_go(&bench).await;
     a_broker_that_hangs_delays_no_other(&bench).await;
     a_broker_that_died_comes_back(&mut bench).await;
 }

@@ -105,7 +105,8 @@ pub struct Subscription {
     /// Only messages with one of these tags; none: all messages. All members of a group must name the same.
     pub tags: Vec<String>,
     /// RocketMQ: the next message of a partition comes only after this one was done, and a partition has one owner at any moment, for which
-    /// brokers keep locks. In Kafka a partition's messages come in order in any case.
+    /// brokers keep locks: one that goes to another member goes when the message that the application has of it is done or failed, within a minute,
+    /// or within half of the deadline of [`Consumer::close`]. In Kafka a partition's messages come in order in any case.
     pub ordered: bool,
 }
 

@@ -127,7 +127,7 @@ impl Member {
         let mut attempt = message.attempt.saturating_add(1);
         while let Err(why) = self.attempt(&message, attempt).await {
             if !self.is_ours(&message) {
-                return;
+                return self.let_go(&message).await;
             }
             let (group, partition, offset) = (&work.group, &message.placed.partition, message.placed.offset);
             if work.attempts.is_some_and(|most| attempt >= most.get()) {
@@ -143,18 +143,27 @@ impl Member {
                     Err(error) => tracing::warn!(%group, %topic, %error, "the broker does not keep it for later"),
                 }
             }
-            tokio::select! {
-                () = sleep(work.tools.waits.back_off(attempt)) => {}
-                // It comes again, to this member or another one.
-                _ = stopping.wait_for(Option::is_some) => return,
-            }
-            if !self.is_ours(&message) {
-                return;
+            let stopped = tokio::select! {
+                () = sleep(work.tools.waits.back_off(attempt)) => false,
+                _ = stopping.wait_for(Option::is_some) => true,
+            };
+            // It comes again, to this member or another one.
+            if stopped || !self.is_ours(&message) {
+                return self.let_go(&message).await;
             }
             attempt = attempt.saturating_add(1);
         }
         if let Err(error) = consumer.done(&message) {
             tracing::warn!(group = %work.group, %topic, cluster = %place.cluster, %error, "a handled message cannot be committed; it comes again");
+        }
+    }
+
+    /// A queue in order waits for what became of the message that its member has before it goes to another one.
+    async fn let_go(&self, message: &Incoming) {
+        if self.work.in_order
+            && let Err(error) = self.consumer.failed(message).await
+        {
+            tracing::debug!(group = %self.work.group, topic = %self.topic, %error, "the member is not told that its message was let go");
         }
     }
 

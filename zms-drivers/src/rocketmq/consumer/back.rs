@@ -26,11 +26,11 @@ impl Shared {
         Some(if retried { back } else { own })
     }
 
-    /// A message was handled. Nothing happens if the queue is not ours any more.
+    /// A message was handled. Nothing happens if the queue is not ours any more, and does not wait for this message.
     pub fn done(&self, queue: &Queue, offset: i64) {
-        let mut table = self.table();
-        let Some(held) = table.get_mut(queue) else { return };
-        if let Some(window) = &mut held.window {
+        if let Some(held) = self.table().get_mut(queue)
+            && let Some(window) = &mut held.window
+        {
             let was_full = window.is_full();
             window.done(offset);
             if was_full && !window.is_full() {
@@ -38,8 +38,8 @@ impl Shared {
             }
             held.last_done_ms = crate::rocketmq::net::now_ms();
         }
-        if let Some((_, waiting)) = held.turn.take_if(|(turn, _)| *turn == offset) {
-            let _ = waiting.send(Handled::Done);
+        if self.ordered {
+            self.said(queue, offset, Handled::Done);
         }
     }
 
@@ -49,10 +49,7 @@ impl Shared {
         let offset = message.placed.offset;
         if self.ordered {
             // It stays in its place and is delivered again; nothing overtakes it.
-            let waiting = self.table().get_mut(&queue).and_then(|held| held.turn.take_if(|(turn, _)| *turn == offset));
-            if let Some((_, waiting)) = waiting {
-                let _ = waiting.send(Handled::Failed);
-            }
+            self.said(&queue, offset, Handled::Failed);
             return Ok(());
         }
         if self.broadcast {

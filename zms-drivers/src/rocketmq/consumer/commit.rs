@@ -1,19 +1,51 @@
 //! Positions of a group on a broker: where to begin, and what is handled.
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tokio::sync::Notify;
+use zms_core::metadata::ConsumeFrom;
 
-use super::reader::from_start;
+use super::plan::{Begin, begin};
 use super::shared::Shared;
-use super::window::Commit;
+use super::window::{Commit, Window};
 use crate::broker::BrokerError;
 use crate::rocketmq::net::Reply;
 use crate::rocketmq::queue::Queue;
 use crate::rocketmq::remoting::{Request, RequestCode};
 use crate::rocketmq::version::Version;
 use crate::rocketmq::waits::back_off;
+
+/// What says where to begin in a queue that the group has no position in.
+#[derive(Default)]
+pub(super) struct Places {
+    /// Topic → its queues when this member first looked; none once it was seen not to be there.
+    pub known: HashMap<String, BTreeSet<Queue>>,
+    /// In a broadcast: where this member stood in queues that it gave up, because their broker went away or their topic could not be read.
+    left: HashMap<Queue, i64>,
+}
+
+impl Shared {
+    pub fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// In a broadcast nobody else knows where this member stood.
+    pub fn remember(&self, queue: &Queue, window: Option<&Window>) {
+        if let Some(window) = window {
+            self.places().left.insert(queue.clone(), window.position());
+        }
+    }
+
+    /// Where it begins without a position; retries are never passed over.
+    fn begins(&self, queue: &Queue) -> Begin {
+        let earliest = self.is_retry(&queue.topic) || matches!(self.from, ConsumeFrom::Earliest);
+        let known = self.places().known.get(&*queue.topic).is_none_or(|known| known.contains(queue));
+        begin(earliest, known, self.started_ms, self.waits.clocks)
+    }
+}
 
 /// Where to begin, and whether the broker has this as the group's position. Tries until it is known.
 pub(super) async fn beginning(shared: &Shared, queue: &Queue) -> (i64, bool) {
@@ -33,16 +65,36 @@ pub(super) async fn beginning(shared: &Shared, queue: &Queue) -> (i64, bool) {
 }
 
 async fn try_beginning(shared: &Shared, queue: &Queue) -> Result<(i64, bool), BrokerError> {
-    if !shared.broadcast
-        && let Some(committed) = committed(shared, queue).await?
-    {
-        return Ok((committed, true));
+    let stood = if shared.broadcast { shared.places().left.get(queue).copied() } else { committed(shared, queue).await? };
+    if let Some(stood) = stood {
+        return Ok((stood, true));
     }
-    let (code, end) =
-        if from_start(shared, queue) { (RequestCode::GetMinOffset, "begins") } else { (RequestCode::GetMaxOffset, "ends") };
-    let what = format!("ask where {queue} {end}");
+    let begin = match shared.begins(queue) {
+        Begin::First => edge(shared, queue, RequestCode::GetMinOffset).await?,
+        Begin::End => edge(shared, queue, RequestCode::GetMaxOffset).await?,
+        Begin::Since(time) => since(shared, queue, time).await?,
+    };
+    Ok((begin, shared.broadcast))
+}
+
+async fn edge(shared: &Shared, queue: &Queue, code: RequestCode) -> Result<i64, BrokerError> {
+    let what = format!("ask where {queue} {}", if code == RequestCode::GetMinOffset { "begins" } else { "ends" });
     let reply = ask(shared, queue, Request::new(code), &what).await?;
-    Ok((offset(shared, &reply, what)?, shared.broadcast))
+    offset(shared, &reply, what)
+}
+
+/// The first message that came since then; the first of all if the broker cannot tell. Brokers before 5.0 tell the nearest, which may be the one before,
+/// and the last one where nothing is so late; of an empty queue they say 0.
+async fn since(shared: &Shared, queue: &Queue, time: i64) -> Result<i64, BrokerError> {
+    let first = edge(shared, queue, RequestCode::GetMinOffset).await?;
+    let end = edge(shared, queue, RequestCode::GetMaxOffset).await?;
+    let what = format!("ask what came into {queue} since {time}");
+    let request = Request::new(RequestCode::SearchOffsetByTimestamp).with("timestamp", time).with("boundaryType", "LOWER");
+    let address = shared.net.reader(&queue.broker, &what)?;
+    let request = with_queue(request, queue);
+    let reply = shared.net.call(&address, &what, request, shared.waits.answer).await.map_err(|lost| lost.error)?;
+    let found = reply.number("offset").filter(|_| reply.code() == 0);
+    Ok(found.map_or(first, |found| found.clamp(first, end.max(first))))
 }
 
 fn offset(shared: &Shared, reply: &Reply, what: String) -> Result<i64, BrokerError> {
@@ -67,7 +119,7 @@ async fn committed(shared: &Shared, queue: &Queue) -> Result<Option<i64>, Broker
         _ => return Err(reply.error(&shared.net, &what)),
     }
     let offset = offset(shared, &reply, what)?;
-    if offset == 0 && !from_start(shared, queue) && shared.net.version(&queue.broker).await? < Version(5, 0, 0) {
+    if offset == 0 && shared.begins(queue) != Begin::First && shared.net.version(&queue.broker).await? < Version(5, 0, 0) {
         return Ok(in_list_of_all(shared, queue, &address).await?.then_some(0));
     }
     Ok(Some(offset))
@@ -128,6 +180,17 @@ pub(super) async fn commit(shared: &Shared, queue: &Queue, next: Commit) -> Resu
         }
     }
     tell(shared, queue, next).await
+}
+
+/// The last commit of a queue that is given up: there is no next second in which it would be done again, so it is tried twice.
+pub(super) async fn last(shared: &Shared, queue: &Queue, next: Commit) -> Result<(), BrokerError> {
+    match commit(shared, queue, next).await {
+        Err(error) if error.is_passing() => {
+            tracing::debug!(group = %shared.group, %queue, %error, "the last commit is tried once more");
+            commit(shared, queue, next).await
+        }
+        done => done,
+    }
 }
 
 async fn tell(shared: &Shared, queue: &Queue, Commit { offset, first }: Commit) -> Result<(), BrokerError> {

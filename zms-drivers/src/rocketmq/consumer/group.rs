@@ -64,6 +64,8 @@ async fn topic(shared: &Arc<Shared>, topic: &str) {
     let route = match shared.net.route(topic, shared.waits.route_age).await {
         Ok(route) => route,
         Err(BrokerError::Missing { what }) => {
+            // What is made of it later is new.
+            shared.places().known.insert(topic.to_owned(), BTreeSet::new());
             if !shared.is_retry(topic) {
                 shared.tell(topic, BrokerError::Missing { what });
             }
@@ -76,6 +78,7 @@ async fn topic(shared: &Arc<Shared>, topic: &str) {
         }
     };
     shared.well(topic);
+    shared.places().known.entry(topic.to_owned()).or_insert_with(|| route.readable.iter().cloned().collect());
     if shared.broadcast {
         apply(shared, plan(topic, queues(shared), &route.readable), false).await;
         return;
@@ -101,17 +104,22 @@ async fn members(shared: &Arc<Shared>, route: &Route) -> Option<Vec<String>> {
 
 /// Every broker that has the topic is asked: one that was started a moment ago does not know everybody yet.
 async fn ask(shared: &Arc<Shared>, route: &Route) -> Option<Vec<String>> {
-    let asked = route.brokers().into_iter().map(|broker| ask_one(shared, broker));
-    let answers = join_all(asked).await;
+    let brokers = route.brokers();
+    let answers = join_all(brokers.iter().map(|broker| ask_one(shared, Arc::clone(broker)))).await;
     let mut members = BTreeSet::new();
     let mut told = false;
-    for answer in answers {
+    for (broker, answer) in brokers.iter().zip(answers) {
         match answer {
             Ok(ids) => {
                 told = true;
                 members.extend(ids);
+                shared.well(broker);
             }
-            Err(error) => tracing::debug!(group = %shared.group, %error, "members are asked of the other brokers"),
+            Err(error) if error.is_passing() => {
+                tracing::debug!(group = %shared.group, %error, "members are asked of the other brokers");
+            }
+            // It is outside the networks, or says no: a person is needed.
+            Err(error) => shared.tell(broker, error),
         }
     }
     told.then(|| members.into_iter().collect())
@@ -153,11 +161,12 @@ async fn apply(shared: &Arc<Shared>, plan: Plan, settle: bool) {
 }
 
 impl Shared {
-    /// Nothing of it is ours from here on; its task commits what is done and ends.
+    /// Nothing of it comes to the application from here on; its task commits what is done and ends.
     pub fn give_up(&self, queue: &Queue) -> Option<tokio::task::JoinHandle<Result<(), BrokerError>>> {
-        let held = self.table().remove(queue)?;
+        let mut table = self.table();
+        let held = table.remove(queue)?;
         // Its task may have ended with the runtime.
-        let _ = held.stop.send(held.window.and_then(|window| window.to_commit()));
+        let _ = held.stop.send(self.leave_behind(queue, held.window, held.turn));
         held.task
     }
 }

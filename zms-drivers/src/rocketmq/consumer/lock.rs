@@ -42,7 +42,8 @@ pub(super) async fn keep(shared: &Shared, queue: &Queue) {
     }
 }
 
-async fn try_lock(shared: &Shared, queue: &Queue) -> Result<bool, BrokerError> {
+/// Whether it is locked for this member now.
+pub(super) async fn try_lock(shared: &Shared, queue: &Queue) -> Result<bool, BrokerError> {
     let what = format!("lock {queue}");
     let reply = ask(shared, queue, RequestCode::LockBatchMq, &what).await?;
     let locked = reply.json(&shared.net, &what)?;

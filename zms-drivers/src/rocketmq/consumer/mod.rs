@@ -3,13 +3,14 @@
 //! 1. [`allocate`], [`plan`], [`window`]: who has which queue, what to do about it, up to where may be committed; pure.
 //! 2. [`shared`]: the queues that this member has.
 //! 3. [`group`]: telling brokers that it is there, and following what is its own; [`heard`], [`running`]: what brokers ask of it.
-//! 4. [`reader`]: one queue from its taking to its giving up, with [`commit`] and [`lock`]; [`back`]: what failed.
+//! 4. [`reader`]: one queue from its taking to its giving up, with [`commit`], [`lock`] and [`last`]; [`back`]: what failed.
 
 mod allocate;
 mod back;
 mod commit;
 mod group;
 mod heard;
+mod last;
 mod lock;
 mod plan;
 mod reader;
@@ -97,12 +98,20 @@ impl RocketMqConsumer {
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 
-    /// Commits and gives up everything.
-    async fn leave(&self) -> Result<(), BrokerError> {
+    /// Commits and gives up everything. Half of the time is for what the application has in order.
+    async fn leave(&self, deadline: Duration) -> Result<(), BrokerError> {
         let queues: Vec<_> = self.shared.table().keys().cloned().collect();
         let mut tasks: Vec<_> = queues.iter().filter_map(|queue| self.shared.give_up(queue)).collect();
         tasks.extend(self.shared.leaving.lock().await.drain().map(|(_, task)| task));
-        let committed = join_all(tasks).await.into_iter().filter_map(Result::ok).collect();
+        let mut tasks = std::pin::pin!(join_all(tasks));
+        let ended = match tokio::time::timeout(deadline / 2, &mut tasks).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                self.shared.wait_no_more();
+                tasks.await
+            }
+        };
+        let committed = ended.into_iter().filter_map(Result::ok).collect();
         self.shared.net.leave(Some(&self.shared.group), None).await;
         committed
     }
@@ -140,14 +149,14 @@ impl Consumer for RocketMqConsumer {
                 else => return Err(BrokerError::Closed),
             };
             // Its queue may have gone to somebody else while it waited here.
-            if self.shared.is_open(&taken.message) {
+            if self.shared.hand_out(&taken.message) {
                 return Ok(taken.message);
             }
         }
     }
 
     fn done(&self, message: &Incoming) -> Result<(), BrokerError> {
-        if *self.closed.borrow() {
+        if *self.closed.borrow() && !self.shared.waits_for(message) {
             return Err(BrokerError::Closed);
         }
         if let Some(queue) = self.shared.queue_of(message) {
@@ -157,7 +166,7 @@ impl Consumer for RocketMqConsumer {
     }
 
     async fn failed(&self, message: &Incoming) -> Result<(), BrokerError> {
-        if *self.closed.borrow() {
+        if *self.closed.borrow() && !self.shared.waits_for(message) {
             return Err(BrokerError::Closed);
         }
         self.shared.failed(message).await
@@ -185,7 +194,7 @@ impl Consumer for RocketMqConsumer {
             task.abort();
             let _aborted = task.await;
         }
-        match tokio::time::timeout(deadline, self.leave()).await {
+        match tokio::time::timeout(deadline, self.leave(deadline)).await {
             Ok(left) => left,
             Err(_) => Err(BrokerError::Timeout {
                 cluster: self.shared.net.cluster().to_owned(),

@@ -1,6 +1,7 @@
 //! Decisions of a member that need no network.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::rocketmq::queue::Queue;
 
@@ -61,6 +62,27 @@ pub(crate) fn read_on(next: i64, offered: i64, first: Option<i64>, end: Option<i
     }
 }
 
+/// Where a group begins in a queue in which it has no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With the first message that is there.
+    First,
+    /// Behind the last one.
+    End,
+    /// With what came since then, in milliseconds since 1970.
+    Since(i64),
+}
+
+/// `known`: the queue was there when the member first looked; otherwise all that came into it since the member began is for the group: the member
+/// looks each few seconds, and what was sent before its look must not be passed over.
+pub(crate) fn begin(earliest: bool, known: bool, started_ms: i64, clocks: Duration) -> Begin {
+    match (earliest, known) {
+        (true, _) => Begin::First,
+        (false, true) => Begin::End,
+        (false, false) => Begin::Since(started_ms.saturating_sub(i64::try_from(clocks.as_millis()).unwrap_or(i64::MAX)).max(0)),
+    }
+}
+
 /// Whether a message is for this member. Brokers compare numbers made from tags, of which two tags may have the same.
 pub(crate) fn wanted(tags: &[String], tag: Option<&str>) -> bool {
     tags.is_empty() || tag.is_some_and(|tag| tags.iter().any(|wanted| wanted == tag))
@@ -90,6 +112,20 @@ mod tests {
         ] {
             assert_eq!(read_on(next, offered, first, end), expected, "{next} of {first:?} to {end:?}, offered {offered}");
         }
+    }
+
+    #[test]
+    fn latest_passes_over_nothing_of_a_queue_that_is_made_later() {
+        let minute = Duration::from_secs(60);
+        for (earliest, known, begins) in [
+            (true, true, Begin::First),
+            (true, false, Begin::First),
+            (false, true, Begin::End),
+            (false, false, Begin::Since(1_000_000)),
+        ] {
+            assert_eq!(begin(earliest, known, 1_060_000, minute), begins, "{earliest} {known}");
+        }
+        assert_eq!(begin(false, false, 5, minute), Begin::Since(0));
     }
 
     #[test]

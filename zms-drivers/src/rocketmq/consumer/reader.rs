@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use zms_core::metadata::ConsumeFrom;
 
 use super::commit;
+use super::last::Left;
 use super::lock;
 use super::plan::{Pulled, pulled, read_on, wanted};
 use super::shared::{Handled, Reading, Shared, Taken};
-use super::window::{Commit, Open};
+use super::window::Open;
 use crate::broker::{BrokerError, Incoming};
 use crate::rocketmq::message::incoming::incoming;
 use crate::rocketmq::message::properties::TAGS;
@@ -30,7 +30,7 @@ pub(super) struct Reader {
     pub shared: Arc<Shared>,
     pub queue: Queue,
     pub again: Arc<Notify>,
-    pub stop: oneshot::Receiver<Option<Commit>>,
+    pub stop: oneshot::Receiver<Left>,
     /// Somebody else may have had it until now, and needs a moment to commit.
     pub settle: bool,
 }
@@ -47,16 +47,21 @@ impl Reader {
         let end = Notify::new();
         let mut commits = std::pin::pin!(commit::each_second(&shared, &queue, &end));
         let left = tokio::select! {
-            left = stop => left.ok().flatten(),
+            left = stop => left.ok(),
             () = reading => None,
             () = &mut commits => None,
         };
         // A commit under way comes to its end first: it must not overtake the last one.
         end.notify_one();
         commits.await;
-        let committed = match left {
-            Some(left) if !shared.broadcast => commit::commit(&shared, &queue, left).await,
-            _ => Ok(()),
+        let left = left.unwrap_or_default();
+        if shared.broadcast {
+            shared.remember(&queue, left.window.as_ref());
+            return Ok(());
+        }
+        let committed = match left.commit(&shared, &queue).await {
+            Some(left) => commit::last(&shared, &queue, left).await,
+            None => Ok(()),
         };
         if shared.ordered {
             lock::unlock(&shared, &queue).await;
@@ -269,9 +274,4 @@ async fn hand_out(shared: &Arc<Shared>, queue: &Queue, generation: u64, message:
             Err(_another_window) => return None,
         }
     }
-}
-
-/// What "from" means for a queue without a position; retries are never passed over.
-pub(super) fn from_start(shared: &Shared, queue: &Queue) -> bool {
-    shared.is_retry(&queue.topic) || matches!(shared.from, ConsumeFrom::Earliest)
 }

@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use zms_core::metadata::ConsumeFrom;
 
 use super::Waits;
+use super::commit::Places;
+use super::last::{Lasts, Left};
 use super::window::{Commit, Window};
 use crate::broker::{BrokerError, Incoming};
 use crate::rocketmq::heartbeat::Interest;
@@ -53,6 +55,8 @@ pub(super) struct Shared {
     kept: Mutex<HashMap<TopicOnBroker, Arc<OnceCell<()>>>>,
     /// Tasks of queues that were given up and are being committed.
     pub leaving: tokio::sync::Mutex<HashMap<Queue, JoinHandle<Result<(), BrokerError>>>>,
+    pub lasts: Mutex<Lasts>,
+    pub places: Mutex<Places>,
 }
 
 /// A queue that is this member's.
@@ -66,10 +70,10 @@ pub(super) struct Held {
     /// Its window was full and is not any more.
     pub room: Arc<Notify>,
     /// Ends its task, which gets what is left to commit.
-    pub stop: oneshot::Sender<Option<Commit>>,
+    pub stop: oneshot::Sender<Left>,
     pub task: Option<JoinHandle<Result<(), BrokerError>>>,
-    /// In a queue in order: the message that the application has, and who wants to hear what became of it.
-    pub turn: Option<(i64, oneshot::Sender<Handled>)>,
+    /// In a queue in order.
+    pub turn: Option<Turn>,
     pub last_pull_ms: i64,
     pub last_done_ms: i64,
 }
@@ -80,6 +84,15 @@ pub(super) struct Reading {
     pub generation: u64,
     /// The application has so much of it that this is waited for first.
     pub room: Option<Arc<Notify>>,
+}
+
+/// The one message of a queue in order that is on its way to the application, or with it.
+pub(super) struct Turn {
+    pub offset: i64,
+    /// The application has it.
+    pub handed: bool,
+    /// Who wants to hear what became of it.
+    pub said: oneshot::Sender<Handled>,
 }
 
 /// What the application says about a message.
@@ -122,6 +135,8 @@ impl Shared {
             generations: AtomicU64::new(1),
             told: Mutex::default(),
             leaving: tokio::sync::Mutex::default(),
+            lasts: Mutex::default(),
+            places: Mutex::default(),
         }
     }
 
@@ -170,6 +185,20 @@ impl Shared {
         Some(Reading { next: window.next(), generation: held.generation, room })
     }
 
+    /// The application gets this message, if it is still ours.
+    pub fn hand_out(&self, message: &Incoming) -> bool {
+        self.queue_of(message).is_some_and(|queue| {
+            let handed = |held: &mut Held| {
+                let open = held.window.as_ref().is_some_and(|window| window.open(message.placed.offset).is_some());
+                if let Some(turn) = held.turn.as_mut().filter(|_| open) {
+                    turn.handed = true;
+                }
+                open
+            };
+            self.with_window(&queue, message.generation, handed).unwrap_or(false)
+        })
+    }
+
     /// The message is not handled, and its queue has stayed ours since it came.
     pub fn is_open(&self, message: &Incoming) -> bool {
         self.queue_of(message).is_some_and(|queue| {
@@ -198,7 +227,7 @@ impl Shared {
     pub fn turn(&self, queue: &Queue, generation: u64, offset: i64) -> Option<oneshot::Receiver<Handled>> {
         self.with_window(queue, generation, |held| {
             let (sender, receiver) = oneshot::channel();
-            held.turn = Some((offset, sender));
+            held.turn = Some(Turn { offset, handed: false, said: sender });
             receiver
         })
     }

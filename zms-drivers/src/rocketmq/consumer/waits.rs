@@ -37,8 +37,12 @@ pub struct Waits {
     pub lock_again: Duration,
     /// Between two renewals of a lock.
     pub lock_renewal: Duration,
+    /// In order: so long a queue that goes to another member waits for the message that the application has of it.
+    pub last_message: Duration,
     /// So long a lock counts as ours without a renewal; a broker keeps it for 60 s.
     pub lock_lasts: Duration,
+    /// So far the clocks of this host and of a broker may differ.
+    pub clocks: Duration,
 }
 
 impl Default for Waits {
@@ -61,7 +65,9 @@ impl Default for Waits {
             failed_in_order: Duration::from_secs(1),
             lock_again: Duration::from_secs(1),
             lock_renewal: Duration::from_secs(20),
+            last_message: Duration::from_secs(60),
             lock_lasts: Duration::from_secs(40),
+            clocks: Duration::from_secs(60),
         }
     }
 }
