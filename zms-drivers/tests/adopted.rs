@@ -1,7 +1,10 @@
-//! A Kafka that is dialled as an adopted one: TLS and SCRAM, an authority that was pasted, networks in which brokers may be, and what is said
-//! when one of these is wrong.
+//! Clusters that are dialled as adopted ones: TLS and sign-in, an authority that was pasted, networks in which brokers may be, and what is said
+//! when one of these is wrong. Here Kafka; RocketMQ is in `adopted/rocketmq.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
+
+#[path = "adopted/rocketmq.rs"]
+mod rocketmq;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

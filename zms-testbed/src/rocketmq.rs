@@ -1,14 +1,18 @@
+mod ask;
+mod secure;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use tempfile::TempDir;
 
-use crate::packages;
+use self::ask::ask;
 use crate::process::{Process, accepts, free_port};
+use crate::{Certificates, packages};
 
 /// Lines of RocketMQ that are tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +46,14 @@ pub struct RocketWish {
     pub name_servers: usize,
     /// Further lines of the brokers' configuration; the last value of a key counts.
     pub settings: Vec<(&'static str, String)>,
+    /// Name servers and brokers speak TLS only, and brokers want each request signed by an account of theirs.
+    pub secure: bool,
 }
 
 impl RocketWish {
     /// One name server and one master.
     pub fn one(line: RocketLine) -> Self {
-        Self { line, masters: 1, slaves: false, name_servers: 1, settings: Vec::new() }
+        Self { line, masters: 1, slaves: false, name_servers: 1, settings: Vec::new(), secure: false }
     }
 }
 
@@ -58,6 +64,21 @@ pub struct RocketMq {
     line: RocketLine,
     name_servers: Vec<Node>,
     brokers: Vec<Node>,
+    security: Option<Security>,
+}
+
+#[derive(Debug)]
+struct Security {
+    certificates: Certificates,
+    /// With what this process asks.
+    client: Arc<ClientConfig>,
+}
+
+impl Security {
+    fn new() -> Self {
+        let certificates = Certificates::new();
+        Self { client: secure::client(&certificates), certificates }
+    }
 }
 
 #[derive(Debug)]
@@ -139,7 +160,8 @@ impl RocketMq {
             process: None,
         });
         let (name_servers, brokers) = (name_servers.collect(), brokers.collect());
-        let mut cluster = Self { line: wish.line, name_servers, brokers, _folder: folder };
+        let security = wish.secure.then(Security::new);
+        let mut cluster = Self { line: wish.line, name_servers, brokers, security, _folder: folder };
         cluster.write(wish);
         for index in 0..cluster.name_servers.len() {
             cluster.start_name_server(index);
@@ -151,6 +173,11 @@ impl RocketMq {
             cluster.await_ready(index);
         }
         cluster
+    }
+
+    /// Which line it is of.
+    pub const fn line(&self) -> RocketLine {
+        self.line
     }
 
     /// `127.0.0.1:port` of each name server.
@@ -168,6 +195,27 @@ impl RocketMq {
         packages::unpacked("rocketmq", self.line.version()).join("libs")
     }
 
+    /// Of a secure cluster: the authority whose certificates its servers have, PEM.
+    pub fn authority(&self) -> &str {
+        &self.security.as_ref().expect("it was wished to be secure").certificates.authority_pem
+    }
+
+    /// Access key and secret key of a secure cluster's account that may do everything.
+    pub const fn operator(&self) -> (&'static str, &'static str) {
+        secure::ADMIN
+    }
+
+    /// Access key and secret key of an account that may send to and consume from the topic `allowed` as the group `allowed`, and nothing else. On 4.9 it
+    /// is there from the start; on 5 an operator makes it.
+    pub const fn application(&self) -> (&'static str, &'static str) {
+        secure::LIMITED
+    }
+
+    /// Gives a broker of a secure cluster another key and certificate, which it shows to those who come from within a second on.
+    pub fn certify(&self, name: &str, id: u64, certificates: &Certificates) {
+        secure::certify(&self.brokers[self.find(name, id)].folder, certificates);
+    }
+
     /// Makes a topic with so many queues on each master; ready when every name server tells where it is.
     pub fn make_topic(&self, topic: &str, queues: usize) {
         let queues = queues.to_string();
@@ -177,27 +225,28 @@ impl RocketMq {
                 "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues, "writeQueueNums": queues, "perm": "6",
                 "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false",
             });
-            let answer = ask(master.port, 17, &fields).unwrap();
+            let answer = ask(master.port, self.client(), 17, &fields).unwrap();
             assert!(answer.contains("\"code\":0"), "making topic {topic} on {}: {answer}", master.name);
         }
         let end = Instant::now() + Duration::from_secs(30);
         for server in &self.name_servers {
             let there = |answer: String| masters.iter().all(|master| answer.contains(&format!("\"{}\"", master.name)));
-            while !ask(server.port, 105, &serde_json::json!({"topic": topic})).is_some_and(there) {
+            while !ask(server.port, self.client(), 105, &serde_json::json!({"topic": topic})).is_some_and(there) {
                 assert!(Instant::now() < end, "topic {topic} has no route after 30 s");
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
     }
 
-    /// One request to a master and its answer: header and body as text.
+    /// One request to a master and its answer: header and body as text. It is not signed.
     pub fn ask(&self, name: &str, code: i32, fields: &serde_json::Value) -> String {
-        ask(self.brokers[self.find(name, 0)].port, code, fields).unwrap_or_else(|| panic!("no answer of {name} to {code}"))
+        ask(self.brokers[self.find(name, 0)].port, self.client(), code, fields)
+            .unwrap_or_else(|| panic!("no answer of {name} to {code}"))
     }
 
     /// One request to every name server.
     pub fn ask_name_servers(&self, code: i32, fields: &serde_json::Value) -> Vec<String> {
-        self.name_servers.iter().filter_map(|node| ask(node.port, code, fields)).collect()
+        self.name_servers.iter().filter_map(|node| ask(node.port, self.client(), code, fields)).collect()
     }
 
     /// Positions of all groups on a master, as it writes them: `{"offsetTable":{"topic@group":{0:3}}}`, which is no JSON.
@@ -239,6 +288,10 @@ impl RocketMq {
         node.process = Some(process);
     }
 
+    fn client(&self) -> Option<&Arc<ClientConfig>> {
+        self.security.as_ref().map(|security| &security.client)
+    }
+
     fn find(&self, name: &str, id: u64) -> usize {
         let found = self.brokers.iter().position(|node| node.name == name && node.id == id);
         found.unwrap_or_else(|| panic!("no broker {name} {id}"))
@@ -251,6 +304,9 @@ impl RocketMq {
             // 5 is told its file, 4.9 looks for one of these names.
             for name in ["rmq.logback.xml", "logback_namesrv.xml", "logback_broker.xml", "logback_tools.xml"] {
                 fs::write(conf.join(name), LOGBACK).unwrap();
+            }
+            if let Some(security) = &self.security {
+                secure::write(&node.folder, wish.line, &security.certificates);
             }
         }
         for node in &self.name_servers {
@@ -278,6 +334,9 @@ impl RocketMq {
             if wish.line == RocketLine::V5 {
                 text += SMALL_V5;
             }
+            if wish.secure {
+                text += &secure::settings(wish.line);
+            }
             for (key, value) in &wish.settings {
                 text += &format!("{key}={value}\n");
             }
@@ -296,9 +355,11 @@ impl RocketMq {
     /// A port that is open says nothing: brokers open it before they are registered.
     fn await_ready(&mut self, index: usize) {
         let registries: Vec<u16> = self.name_servers.iter().filter(|node| node.process.is_some()).map(|node| node.port).collect();
+        let client = self.security.as_ref().map(|security| &security.client);
         let node = &mut self.brokers[index];
         let (port, what) = (node.port, format!("RocketMQ broker {} {}", node.name, node.id));
-        let listed = |registry: &u16| cluster_info(*registry).is_some_and(|said| said.contains(&format!("\"127.0.0.1:{port}\"")));
+        let listed =
+            |registry: &u16| cluster_info(*registry, client).is_some_and(|said| said.contains(&format!("\"127.0.0.1:{port}\"")));
         node.process.as_mut().expect("it was launched").await_ready(&what, |_| accepts(port) && registries.iter().all(listed));
     }
 
@@ -318,6 +379,9 @@ impl RocketMq {
         for property in ["user.home", "rocketmq.home.dir"] {
             command.arg(format!("-D{property}={}", node.folder.display()));
         }
+        if self.security.is_some() {
+            command.args(secure::flags(&node.folder));
+        }
         command.arg(format!("-Drmq.logback.configurationFile={}", node.folder.join("conf/rmq.logback.xml").display()));
         let libs = packages::unpacked("rocketmq", self.line.version()).join("libs/*");
         command.arg("-cp").arg(format!("{}:{}", node.folder.join("conf").display(), libs.display()));
@@ -326,22 +390,6 @@ impl RocketMq {
 }
 
 /// What a name server says of the cluster (request code 106); `None` if it says nothing yet.
-fn cluster_info(port: u16) -> Option<String> {
-    ask(port, 106, &serde_json::json!({}))
-}
-
-/// Header and body of an answer, as text; `None` if there is none.
-fn ask(port: u16, code: i32, fields: &serde_json::Value) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let header =
-        serde_json::json!({"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 399, "extFields": fields})
-            .to_string();
-    let length = u32::try_from(header.len()).expect("it is short");
-    stream.write_all(&[&(length + 4).to_be_bytes()[..], &length.to_be_bytes()[..], header.as_bytes()].concat()).ok()?;
-    let mut word = [0; 4];
-    stream.read_exact(&mut word).ok()?;
-    let mut reply = vec![0; usize::try_from(u32::from_be_bytes(word)).ok()?.min(8 << 20)];
-    stream.read_exact(&mut reply).ok()?;
-    Some(String::from_utf8_lossy(&reply).into_owned())
+fn cluster_info(port: u16, client: Option<&Arc<ClientConfig>>) -> Option<String> {
+    ask(port, client, 106, &serde_json::json!({}))
 }

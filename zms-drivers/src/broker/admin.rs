@@ -279,10 +279,11 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     async fn committed(&self, names: &[PhysicalName]) -> Result<Vec<Result<Committed, BrokerError>>, BrokerError>;
     /// The group may be consumed with. Kafka makes groups of their own accord: [`Ensured::There`].
     async fn ensure_group(&self, wish: &GroupWish) -> Result<Ensured, BrokerError>;
-    /// A group without members stands there, on every partition of the topic; made if it was not there.
+    /// A group stands there, on every partition of the topic; made if it was not there. Where brokers of RocketMQ set offsets themselves (by default
+    /// from 5.1.4 on) members may be there: they go on from there with their next request, which they may hold back for half a minute.
     ///
     /// # Errors
-    /// [`BrokerError::Conflict`] if it has members: stop them first.
+    /// [`BrokerError::Conflict`] if it has members, and the broker does not move those: stop them first.
     async fn ensure_offsets(&self, group: &PhysicalName, topic: &PhysicalName, wish: &OffsetWish) -> Result<(), BrokerError>;
     /// The group is not there. [`BrokerError::Conflict`] if it has members.
     async fn ensure_group_gone(&self, name: &PhysicalName) -> Result<Ensured, BrokerError>;

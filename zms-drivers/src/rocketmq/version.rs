@@ -27,21 +27,6 @@ impl FromStr for Version {
 }
 
 impl Version {
-    /// It sets offsets of a group itself, whether members are there or not. Before, it tells members to do that.
-    pub const fn resets_offsets_itself(self) -> bool {
-        self.0 >= 5
-    }
-
-    /// Topics have attributes, the type of their messages among them.
-    pub const fn has_topic_attributes(self) -> bool {
-        self.0 >= 5
-    }
-
-    /// A single topic or group can be asked for (351, 352).
-    pub const fn tells_single_configs(self) -> bool {
-        self.0 >= 5
-    }
-
     /// It takes any delay, not only one of its levels.
     pub const fn takes_any_delay(self) -> bool {
         self.0 >= 5
@@ -59,6 +44,6 @@ mod tests {
             assert_eq!(text.parse(), Ok(version));
         }
         assert!("HIGHER_VERSION".parse::<Version>().is_err() && "".parse::<Version>().is_err());
-        assert!(Version(5, 0, 0).resets_offsets_itself() && !Version(4, 9, 7).resets_offsets_itself());
+        assert!(Version(5, 0, 0).takes_any_delay() && !Version(4, 9, 7).takes_any_delay());
     }
 }

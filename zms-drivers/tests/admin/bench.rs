@@ -51,6 +51,11 @@ pub trait Bench: Sync {
         true
     }
 
+    /// A group is put elsewhere though members are there.
+    fn moves_members(&self) -> bool {
+        false
+    }
+
     /// Whoever makes a topic says how many replicas it has.
     fn chooses_replicas(&self) -> bool {
         true

@@ -1,6 +1,6 @@
 //! The cases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer as _;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{
-    BrokerError, BrokerId, ClusterAdmin, Ensured, FoundMessage, Group, GroupState, Lookup, OffsetWish, Outgoing, PartitionId,
-    Range, TopicWish,
+    BrokerError, BrokerId, ClusterAdmin, Consumer, Ensured, FoundMessage, Group, GroupState, Lookup, OffsetWish, Outgoing,
+    PartitionId, Range, TopicWish,
 };
 
 use crate::bench::{Bench, RealBench, message, name};
@@ -71,7 +71,8 @@ cases! { ALL:
     a_group_stands_where_it_was_put,
     no_first_position_of_a_group_is_lost,
     offsets_on_a_partition_that_is_not_there_are_refused,
-    a_group_with_members_is_described_and_left_alone,
+    a_group_with_members_is_described_and_not_removed,
+    a_group_with_members_goes_where_it_is_put_or_stays,
     a_group_goes_once,
     a_lost_cluster_is_unreachable,
 }
@@ -278,7 +279,7 @@ async fn offsets_on_a_partition_that_is_not_there_are_refused(bench: &dyn Bench)
     assert!(matches!(done, Err(BrokerError::Refused { .. })), "{done:?}");
 }
 
-async fn a_group_with_members_is_described_and_left_alone(bench: &dyn Bench) {
+async fn a_group_with_members_is_described_and_not_removed(bench: &dyn Bench) {
     let (admin, topic, group) = (bench.admin(), topic(bench, "members", 2).await, own(bench, "members"));
     let consumer = bench.consumer(&group, &topic);
     let reading = {
@@ -293,13 +294,58 @@ async fn a_group_with_members_is_described_and_left_alone(bench: &dyn Bench) {
     assert_eq!(found.members[0].assigned, BTreeMap::from([(topic.clone(), vec![bench.partition(0), bench.partition(1)])]));
     assert_eq!(found.summary.protocol, bench.protocol(true));
     assert!(found.members[0].host.contains("127.0.0.1") && !found.members[0].client_id.is_empty());
-    let moved = admin.ensure_offsets(&group, &topic, &OffsetWish::Latest).await;
-    assert!(matches!(moved, Err(BrokerError::Conflict { .. })), "{moved:?}");
     let gone = admin.ensure_group_gone(&group).await;
     assert!(matches!(gone, Err(BrokerError::Conflict { .. })), "{gone:?}");
     reading.abort();
     let _ = reading.await;
     drop(consumer);
+}
+
+/// Receives and says done until the first messages of the one partition have come; then until the group stands behind all of them.
+async fn read_to(bench: &dyn Bench, consumer: &dyn Consumer, group: &PhysicalName, topic: &PhysicalName, first: i64, end: i64) {
+    let mut missing: BTreeSet<i64> = (first..end).collect();
+    let reads = async {
+        while !missing.is_empty() {
+            let message = consumer.receive().await.unwrap();
+            consumer.done(&message).unwrap();
+            missing.remove(&message.placed.offset);
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(20), reads).await;
+    assert!(read.is_ok(), "{}: not received within 20 s: {missing:?}", bench.name());
+    let stands = BTreeMap::from([(topic.clone(), BTreeMap::from([(bench.partition(0), end)]))]);
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    let mut found = Vec::new();
+    for _ in 0..200 {
+        looks.tick().await;
+        found = bench.admin().committed(std::slice::from_ref(group)).await.unwrap();
+        if found == [Ok(stands.clone())] {
+            return;
+        }
+    }
+    panic!("{}: the group stands not at {end} after 20 s, but {found:?}", bench.name());
+}
+
+async fn a_group_with_members_goes_where_it_is_put_or_stays(bench: &dyn Bench) {
+    let (admin, topic, group) = (bench.admin(), topic(bench, "live", 1).await, own(bench, "live"));
+    fill(bench, &topic, 3).await;
+    let consumer = bench.consumer(&group, &topic);
+    read_to(bench, &*consumer, &group, &topic, 0, 3).await;
+    let mut end = 3;
+    let one = OffsetWish::At(BTreeMap::from([(bench.partition(0), 1)]));
+    for (wish, first) in [(OffsetWish::Earliest, 0), (one, 1), (OffsetWish::Time(0), 0)] {
+        let moved = admin.ensure_offsets(&group, &topic, &wish).await;
+        if !bench.moves_members() {
+            assert!(matches!(moved, Err(BrokerError::Conflict { .. })), "{moved:?}");
+            break;
+        }
+        assert_eq!(moved, Ok(()), "{wish:?}");
+        // The broker holds the member's request until something comes, or half a minute.
+        bench.producer().send(message(&topic)).await.unwrap();
+        end += 1;
+        read_to(bench, &*consumer, &group, &topic, first, end).await;
+    }
+    consumer.close(Duration::from_secs(10)).await.unwrap();
 }
 
 async fn a_group_goes_once(bench: &dyn Bench) {

@@ -7,7 +7,7 @@ use zms_core::metadata::BrokerKind;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{BrokerId, ClusterAdmin, Consumer, PartitionId, Producer};
 use zms_drivers::open::{self, Endpoint};
-use zms_testbed::RocketMq;
+use zms_testbed::{RocketLine, RocketMq};
 
 use crate::bench::{Bench, DELIVERY, Knob, subscription};
 
@@ -62,6 +62,10 @@ impl Bench for RocketMqBench<'_> {
 
     fn knob(&self) -> Knob {
         Knob { name: "perm", default: "6", other: "4" }
+    }
+
+    fn moves_members(&self) -> bool {
+        self.server.line() == RocketLine::V5
     }
 
     fn chooses_replicas(&self) -> bool {

@@ -12,10 +12,7 @@ use crate::rocketmq::message::incoming::incoming;
 use crate::rocketmq::message::properties::{KEYS, UNIQUE};
 use crate::rocketmq::message::stored::{Stored, decode};
 use crate::rocketmq::queue::Queue;
-use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
-
-/// Says that the key is an id that a producer gave.
-const BY_UNIQUE: &str = "_UNIQUE_KEY_QUERY";
+use crate::rocketmq::remoting::{BY_UNIQUE_ID, RemotingError, Request, RequestCode, answers};
 
 /// The id that a broker answers with: its address, its port and where the message is in its log, all in hexadecimal.
 fn broker_id(id: &str) -> Option<(SocketAddr, u64)> {
@@ -56,7 +53,7 @@ fn query(topic: &PhysicalName, word: &str, by: &Lookup) -> Request {
         .with("maxNum", MOST_FOUND)
         .with("beginTimestamp", 0)
         .with("endTimestamp", i64::MAX);
-    if matches!(by, Lookup::Id(_)) { request.with(BY_UNIQUE, true) } else { request }
+    if matches!(by, Lookup::Id(_)) { request.with(BY_UNIQUE_ID, true) } else { request }
 }
 
 fn found(broker: &Arc<str>, message: Stored) -> Option<FoundMessage> {

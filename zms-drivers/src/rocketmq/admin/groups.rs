@@ -164,10 +164,14 @@ impl RocketMqAdmin {
         }
     }
 
-    /// Asks whether somebody is there.
-    pub(super) async fn no_members(&self, info: &ClusterInfo, group: &PhysicalName) -> Result<(), BrokerError> {
+    /// How many are there.
+    pub(super) async fn count_members(&self, info: &ClusterInfo, group: &PhysicalName) -> Result<usize, BrokerError> {
         let found = self.members(info, std::slice::from_ref(group)).await?;
-        match found.iter().map(|found| found.members.len()).sum::<usize>() {
+        Ok(found.iter().map(|found| found.members.len()).sum())
+    }
+
+    async fn no_members(&self, info: &ClusterInfo, group: &PhysicalName) -> Result<(), BrokerError> {
+        match self.count_members(info, group).await? {
             0 => Ok(()),
             count => {
                 let why = format!("it has {count} members; stop them first");

@@ -1,9 +1,19 @@
 //! Where groups stand.
+//!
+//! A group without members stands where it is put, on every version. One with members is put elsewhere by brokers that set offsets themselves
+//! ([`SETS_OFFSETS`]): they take no commit of a queue from then on until somebody pulls it, and answer that pull with the new place, so that members
+//! of every language and version follow. Where brokers do not, such a group is refused:
+//!
+//! - They would only push the new places to the members (220), one way: nobody says that a member took them, and until it commits the broker has
+//!   the old place. A member that handles them commits meanwhile (each second, each 5 s in Java), or hands its queue to another member, which
+//!   begins at the old place; Java waits 10 s before it moves. Some queues would be set, some not, and what they commit next does not tell which.
+//! - What is pushed is found by time (222): exact places cannot be asked for, and every queue must have a position before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use zms_core::names::PhysicalName;
 
+use super::retire::value;
 use super::{RocketMqAdmin, at_once, group_named, topic_named};
 use crate::broker::{BrokerError, OffsetWish, PartitionId};
 use crate::rocketmq::remoting::{RemotingError, Request, RequestCode, answers};
@@ -11,6 +21,9 @@ use crate::rocketmq::route::Route;
 
 /// A commit that does not hold is done again so often: one of a member that just left may come after ours.
 const COMMITS: u32 = 5;
+
+/// The setting of brokers that set offsets themselves, whether members are there or not: known from 5.0 on, and on by default from 5.1.4 on.
+const SETS_OFFSETS: &str = "useServerSideResetOffset";
 
 /// A queue where a group is to stand.
 struct Stand<'a> {
@@ -39,24 +52,28 @@ impl RocketMqAdmin {
         }
         let route = self.route(topic).await?.ok_or_else(|| BrokerError::Missing { what: topic_named(topic) })?;
         let info = self.cluster(&what).await?;
-        self.no_members(&info, group).await?;
+        let members = self.count_members(&info, group).await?;
         let offsets = match wish {
             OffsetWish::At(offsets) => offsets.clone(),
             OffsetWish::Earliest | OffsetWish::Latest | OffsetWish::Time(_) => self.offsets(topic, &route, wish).await?,
         };
-        self.make_group_on(&info, group, None).await?;
         let stands = offsets.iter().map(|(id, offset)| {
             let away = || BrokerError::Passing { what: what.clone(), why: format!("the master of queue {id} is away") };
             let master = route.master(id).ok_or_else(away)?;
             Ok(Stand { group, topic, queue: id.number, master, offset: *offset })
         });
         let stands: Vec<Stand<'_>> = stands.collect::<Result<_, BrokerError>>()?;
+        if members > 0 {
+            self.masters_set_offsets(&stands, members).await?;
+        }
+        self.make_group_on(&info, group, None).await?;
         // Brokers make a group's table with its first commit in a topic, and of two at the same moment one makes a table over the other's: the first
         // one on a broker goes alone.
         let mut masters = BTreeSet::new();
         let (first, others): (Vec<_>, Vec<_>) = stands.iter().partition(|stand| masters.insert(stand.master));
         for stands in [first, others] {
-            let done = at_once(stands.into_iter().map(|stand| self.stand(stand)).collect()).await;
+            let put = async |stand| if members > 0 { self.reset(stand).await } else { self.stand(stand).await };
+            let done = at_once(stands.into_iter().map(put).collect()).await;
             done.into_iter().collect::<Result<(), RemotingError>>().map_err(|error| self.classify(&what, error))?;
         }
         Ok(())
@@ -73,15 +90,10 @@ impl RocketMqAdmin {
             }
             tokio::time::sleep(self.remoting.options().pause).await;
         }
-        // From 5.0 on brokers set offsets themselves, and then ignore commits until the group has read from there. Somebody did that.
-        let reset = Request::new(RequestCode::InvokeBrokerToResetOffset)
-            .with("group", stand.group)
-            .with("topic", stand.topic)
-            .with("queueId", stand.queue)
-            .with("offset", offset)
-            .with("timestamp", -1)
-            .with("isForce", true);
-        self.remoting.ask(master, reset).await?;
+        // Brokers that set offsets themselves ignore commits until the group has read from there. Somebody did that.
+        if self.sets_offsets(master).await? {
+            self.reset(stand).await?;
+        }
         match self.stands_at(stand).await? {
             Some(found) if found == offset => Ok(()),
             found => {
@@ -90,6 +102,38 @@ impl RocketMqAdmin {
                 Err(RemotingError::Answer { address: master.to_owned(), code, answer: answers::SYSTEM_ERROR, remark })
             }
         }
+    }
+
+    /// Only for brokers that set offsets themselves: others would send members to the end of every queue.
+    async fn reset(&self, stand: &Stand<'_>) -> Result<(), RemotingError> {
+        let reset = Request::new(RequestCode::InvokeBrokerToResetOffset)
+            .with("group", stand.group)
+            .with("topic", stand.topic)
+            .with("queueId", stand.queue)
+            .with("offset", stand.offset)
+            .with("timestamp", -1)
+            .with("isForce", true);
+        self.remoting.ask(stand.master, reset).await.map(drop)
+    }
+
+    async fn sets_offsets(&self, master: &str) -> Result<bool, RemotingError> {
+        let settings = self.remoting.ask(master, Request::new(RequestCode::GetBrokerConfig)).await?;
+        Ok(value(&String::from_utf8_lossy(&settings.body), SETS_OFFSETS) == Some("true"))
+    }
+
+    /// All of them, or nothing is set.
+    async fn masters_set_offsets(&self, stands: &[Stand<'_>], members: usize) -> Result<(), BrokerError> {
+        let masters: BTreeMap<&str, &PhysicalName> = stands.iter().map(|stand| (stand.master, stand.group)).collect();
+        for (master, group) in masters {
+            let what = group_named(group);
+            if !self.sets_offsets(master).await.map_err(|error| self.classify(&what, error))? {
+                let why = format!(
+                    "it has {members} members, and the broker at {master} leaves it to them where they go on; stop them first"
+                );
+                return Err(BrokerError::Conflict { what, why });
+            }
+        }
+        Ok(())
     }
 
     async fn stands_at(&self, stand: &Stand<'_>) -> Result<Option<i64>, RemotingError> {

@@ -10,7 +10,7 @@ const PERMISSION: &str = "brokerPermission";
 const READ: &str = "4";
 
 /// A value in the text of a broker's settings, a `key=value` a line.
-fn value<'a>(settings: &'a str, key: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(settings: &'a str, key: &str) -> Option<&'a str> {
     settings.lines().find_map(|line| line.split_once('=').filter(|(name, _)| name.trim() == key)).map(|(_, value)| value.trim())
 }
 

@@ -15,7 +15,7 @@ use crate::broker::BrokerError;
 use crate::rocketmq::heartbeat;
 use crate::rocketmq::net::Route;
 use crate::rocketmq::queue::Queue;
-use crate::rocketmq::remoting::{Request, RequestCode};
+use crate::rocketmq::remoting::{Request, RequestCode, answers};
 
 impl Shared {
     /// What this member says about itself.
@@ -74,6 +74,7 @@ async fn topic(shared: &Arc<Shared>, topic: &str) {
         }
         Err(error) => {
             tracing::debug!(topic, %error, "what is known of it stays");
+            shared.tell_if_denied(topic, &error);
             return;
         }
     };
@@ -98,7 +99,10 @@ async fn members(shared: &Arc<Shared>, route: &Route) -> Option<Vec<String>> {
     if known.as_ref().is_some_and(|members| members.iter().any(|member| member == shared.net.client_id())) {
         return known;
     }
-    shared.net.beat_at(&route.addresses, &shared.heartbeat()).await;
+    match shared.net.beat_at(&route.addresses, &shared.heartbeat()).await {
+        Some(denied) => shared.tell("heartbeat", denied),
+        None => shared.well("heartbeat"),
+    }
     ask(shared, route).await
 }
 
@@ -130,8 +134,8 @@ async fn ask_one(shared: &Shared, broker: Arc<str>) -> Result<Vec<String>, Broke
     let address = shared.net.reader(&broker, &what)?;
     let request = Request::new(RequestCode::GetConsumerListByGroup).with("consumerGroup", &shared.group);
     let reply = shared.net.call(&address, &what, request, shared.waits.members).await.map_err(|lost| lost.error)?;
-    // 1: it knows no member of this group.
-    if reply.code() == 1 {
+    // 1: it knows no member of this group. Or what it asks before that says no.
+    if reply.code() == 1 && !answers::denies(reply.code(), reply.remark()) {
         return Ok(Vec::new());
     }
     if reply.code() != 0 {

@@ -14,7 +14,10 @@ pub(super) async fn lock(shared: &Shared, queue: &Queue) {
         match try_lock(shared, queue).await {
             Ok(true) => return,
             Ok(false) => tracing::debug!(%queue, "another member has it still"),
-            Err(error) => tracing::debug!(%queue, %error, "locking is tried again"),
+            Err(error) => {
+                tracing::debug!(%queue, %error, "locking is tried again");
+                shared.tell_if_denied(&queue.to_string(), &error);
+            }
         }
         tokio::time::sleep(shared.waits.lock_again).await;
     }

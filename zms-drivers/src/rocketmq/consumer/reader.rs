@@ -17,7 +17,7 @@ use crate::rocketmq::message::properties::TAGS;
 use crate::rocketmq::message::stored::{Stored, decode};
 use crate::rocketmq::net::{Reply, now_ms};
 use crate::rocketmq::queue::Queue;
-use crate::rocketmq::remoting::{Request, RequestCode};
+use crate::rocketmq::remoting::{Request, RequestCode, answers};
 use crate::rocketmq::waits::back_off;
 
 /// Messages of one answer.
@@ -134,6 +134,7 @@ async fn pull(shared: &Arc<Shared>, queue: &Queue, next: i64, generation: u64) -
         Ok(reply) => reply,
         Err(error) => {
             tracing::debug!(%queue, %error, "pulling goes on after this");
+            shared.tell_if_denied(&queue.to_string(), &error);
             // Its address may have changed, or it is gone.
             shared.net.forget_route(&queue.topic);
             shared.changed.notify_one();
@@ -142,7 +143,8 @@ async fn pull(shared: &Arc<Shared>, queue: &Queue, next: i64, generation: u64) -
     };
     let follow = reply.number("nextBeginOffset");
     let what = || format!("consume topic {}", queue.topic);
-    match pulled(reply.code(), follow) {
+    let denied = answers::denies(reply.code(), reply.remark());
+    match if denied { Pulled::Refused } else { pulled(reply.code(), follow) } {
         Pulled::Messages => {
             well(shared, queue);
             let messages = decode(reply.body().clone()).map_err(|why| {

@@ -251,6 +251,13 @@ impl Shared {
         }
     }
 
+    /// Tells what waiting does not mend; everything else is tried again.
+    pub fn tell_if_denied(&self, about: &str, error: &BrokerError) {
+        if matches!(error, BrokerError::Denied { .. }) {
+            self.tell(about, error.clone());
+        }
+    }
+
     pub fn well(&self, about: &str) {
         self.told().remove(about);
     }

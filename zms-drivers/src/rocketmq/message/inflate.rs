@@ -61,6 +61,22 @@ mod tests {
         }
     }
 
+    /// Packed by the compressors of Apache's own client 5.5.0 (`tests/java/Pack.java`), which write other frames than our libraries do.
+    #[test]
+    fn what_java_packed_is_undone() {
+        let plain = include_bytes!("../../../tests/golden/rocketmq-java/body.plain");
+        for (method, packed) in [
+            (1, &include_bytes!("../../../tests/golden/rocketmq-java/body.lz4")[..]),
+            (2, include_bytes!("../../../tests/golden/rocketmq-java/body.zstd")),
+            (3, include_bytes!("../../../tests/golden/rocketmq-java/body.zlib")),
+        ] {
+            assert!(packed.len() < plain.len(), "method {method} packs");
+            assert_eq!(inflate(Bytes::from_static(packed), COMPRESSED | method << 8).unwrap(), plain[..], "method {method}");
+            let cut = Bytes::from_static(&packed[..packed.len() / 2]);
+            assert!(inflate(cut, COMPRESSED | method << 8).is_err(), "method {method}, half of it");
+        }
+    }
+
     #[test]
     fn every_method_is_undone_and_a_bomb_is_not() {
         let (plain, bomb) = (b"body".repeat(1_000), vec![0; LARGEST + 1]);

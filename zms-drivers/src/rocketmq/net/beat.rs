@@ -20,17 +20,17 @@ impl Net {
     /// A heartbeat to every broker that is known, side by side.
     pub async fn beat(&self, body: &Bytes) {
         let addresses: Vec<String> = lock(&self.brokers).values().flat_map(|broker| broker.values().cloned()).collect();
-        self.beat_at(&addresses, body).await;
+        let _denied = self.beat_at(&addresses, body).await;
     }
 
-    /// A heartbeat to these brokers, side by side.
-    pub async fn beat_at(&self, addresses: &[String], body: &Bytes) {
+    /// A heartbeat to these brokers, side by side. What is returned says that the account may not do what the heartbeat tells of.
+    pub async fn beat_at(&self, addresses: &[String], body: &Bytes) -> Option<BrokerError> {
         let beats = addresses.iter().map(|address| async move {
-            if let Err(error) = self.ask(address, "send a heartbeat", heartbeat(body), ANSWER).await {
-                tracing::debug!(address, %error, "a heartbeat is sent again later");
-            }
+            let told = self.ask(address, "send a heartbeat", heartbeat(body), ANSWER).await;
+            told.inspect_err(|error| tracing::debug!(address, %error, "a heartbeat is sent again later")).err()
         });
-        join_all(beats).await;
+        let failed = join_all(beats).await.into_iter().flatten();
+        failed.filter(|error| matches!(error, BrokerError::Denied { .. })).last()
     }
 
     /// Speaks to a broker's master, so that its connection stands.

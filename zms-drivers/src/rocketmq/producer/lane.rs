@@ -133,7 +133,7 @@ impl Lane {
         let reply = reply.map_err(|lost| Failure { error: lost.error, again: true, doubt: lost.doubt })?;
         let why = || reply.remark().to_owned();
         let failure = |error, again, doubt| Err(Failure { error, again, doubt });
-        match verdict(reply.code()) {
+        match verdict(reply.code(), reply.remark()) {
             Verdict::Kept => match reply.number("queueOffset") {
                 Some(offset) => Ok(offset),
                 None => failure(self.net.garbled(self.what(), "the answer has no queueOffset".to_owned()), false, true),
@@ -209,7 +209,9 @@ fn together(waiting: &VecDeque<Job>) -> usize {
 /// Gives a message back to its sender, or keeps it for another try here.
 fn failed(mut job: Job, failure: &Failure) -> Option<Job> {
     job.doubts += u32::from(failure.doubt);
-    let again = failure.again && job.doubts <= DOUBTS;
+    // It has only this queue, and a certificate that nobody vouches for does not mend itself.
+    let denied = job.keyed && matches!(failure.error, BrokerError::Denied { .. });
+    let again = failure.again && job.doubts <= DOUBTS && !denied;
     if again && job.keyed {
         return Some(job);
     }
@@ -253,5 +255,7 @@ mod tests {
         let kept = failed(kept, &busy).expect("that it was busy puts nothing in doubt");
         assert!(failed(kept, &doubt).is_none());
         assert!(failed(job(1, false), &busy).is_none(), "it can go elsewhere");
+        let error = BrokerError::Denied { cluster: "main".into(), what: "send".into(), why: "TLS".into() };
+        assert!(failed(keyed(), &Failure { error, again: true, doubt: false }).is_none(), "nobody waits for that");
     }
 }

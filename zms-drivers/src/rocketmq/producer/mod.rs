@@ -263,7 +263,11 @@ impl Shared {
                     Ok(Err(Failure { error, doubt, .. })) => {
                         sending.doubts += u32::from(doubt);
                         self.turns.failed(&queue.broker);
-                        sending.avoid.insert(queue.broker);
+                        // Another broker may have a certificate that somebody vouches for; if there is none it is of no use to wait for it.
+                        let alone = !sending.avoid.insert(queue.broker);
+                        if alone && matches!(error, BrokerError::Denied { .. }) {
+                            return Err(error);
+                        }
                         error
                     }
                     Err(_given_up) => return Err(self.timeout(&sending.what())),

@@ -1,5 +1,7 @@
 //! What the code of an answer says about a message.
 
+use crate::rocketmq::remoting::answers;
+
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -17,8 +19,9 @@ pub(super) enum Verdict {
     Never,
 }
 
-pub(super) fn verdict(code: i32) -> Verdict {
+pub(super) fn verdict(code: i32, remark: &str) -> Verdict {
     match code {
+        code if answers::denies(code, remark) => Verdict::Never,
         // 11: a master that should wait for a slave has none, so all that are in sync have it.
         0 | 11 => Verdict::Kept,
         10 | 12 => Verdict::NotConfirmed,
@@ -47,7 +50,21 @@ mod tests {
             (17, Verdict::NotHere),
             (204, Verdict::Never),
         ] {
-            assert_eq!(verdict(code), said, "{code}");
+            assert_eq!(verdict(code, ""), said, "{code}");
+        }
+        for (code, remark, said) in [
+            (
+                16,
+                "User:application has no permission to access Topic:orders from 127.0.0.1, no matched policies.",
+                Verdict::Never,
+            ),
+            (16, "check signature failed.", Verdict::Never),
+            (16, "the broker[127.0.0.1] sending message is forbidden", Verdict::NotHere),
+            (16, "the topic[orders] sending message is forbidden", Verdict::NotHere),
+            (1, "org.apache.rocketmq.acl.common.AclException: No default permission for orders", Verdict::Never),
+            (1, "java.lang.NullPointerException", Verdict::Fault),
+        ] {
+            assert_eq!(verdict(code, remark), said, "{code} {remark}");
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::frame::{self, Frame};
 use super::pool::Setup;
-use super::tls::{server_name, split};
+use super::tls::{self, server_name, split};
 use super::{Answer, RemotingError, Request};
 
 /// Frames that wait to be written. Whoever comes then waits too, within its deadline.
@@ -108,12 +108,7 @@ impl Connection {
         };
         stream.set_nodelay(true).map_err(failed)?;
         let Some(tls) = &setup.tls else { return Ok(Self::over(stream, address, setup)) };
-        let stream = tls.connect(server_name(host)?, stream).await.map_err(|error| {
-            // What rustls says about certificates comes as invalid data.
-            let refused = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-            let (address, why) = (address.to_owned(), error.to_string());
-            if refused { RemotingError::Denied { address, why } } else { RemotingError::Connect { address, why } }
-        })?;
+        let stream = tls.connect(server_name(host)?, stream).await.map_err(|error| tls::failed(address, &error))?;
         Ok(Self::over(stream, address, setup))
     }
 
@@ -199,6 +194,9 @@ async fn read(mut stream: impl AsyncRead + Unpin, shared: Arc<Shared>, setup: Ar
         // Grows with what really comes, never by what is announced.
         bytes.reserve(PIECE);
         match stream.read_buf(&mut bytes).await {
+            Ok(0) if setup.tls.is_none() && shared.heard.load(Ordering::Relaxed) == 0 => {
+                break "the other side closed it without a word, as one that wants TLS does".to_owned();
+            }
             Ok(0) => break "the other side closed it".to_owned(),
             Ok(count) => setup.traffic.received(count),
             Err(error) => break error.to_string(),

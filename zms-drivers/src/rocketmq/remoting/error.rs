@@ -37,7 +37,7 @@ pub enum RemotingError {
         deadline: Duration,
     },
     /// A certificate that nobody vouches for.
-    #[error("{address}: denied: {why}")]
+    #[error("{address}: {why}")]
     Denied {
         /// `host:port`
         address: String,
@@ -91,6 +91,16 @@ pub mod answers {
     pub const NO_GROUP: i32 = 26;
     /// The group has no members.
     pub const NO_MEMBERS: i32 = 206;
+
+    /// Whether the account is refused, and will be by every broker and at every time. Before 5.0 brokers have no code for that; and
+    /// [`NO_PERMISSION`] is also what they say of a topic, a broker or a group that was closed to everybody.
+    pub fn denies(answer: i32, remark: &str) -> bool {
+        match answer {
+            SYSTEM_ERROR => remark.contains("AclException"),
+            NO_PERMISSION => !remark.contains("is forbidden") && !remark.contains("group no permission"),
+            _ => false,
+        }
+    }
 }
 
 impl RemotingError {
@@ -123,9 +133,9 @@ pub fn classify(cluster: &str, what: &str, error: RemotingError) -> BrokerError 
         RemotingError::Garbled { .. } => BrokerError::Garbled { cluster, what: asked, why },
         RemotingError::Options(why) => BrokerError::Refused { what: asked, why },
         RemotingError::Answer { answer, remark, .. } => match answer {
-            // Brokers before 5.0 have no code for what the ACL refuses.
-            answers::SYSTEM_ERROR if remark.contains("AclException") => BrokerError::Denied { cluster, what: asked, why },
-            answers::NO_PERMISSION => BrokerError::Denied { cluster, what: asked, why },
+            code if code == answers::NO_PERMISSION || answers::denies(code, &remark) => {
+                BrokerError::Denied { cluster, what: asked, why }
+            }
             answers::UNKNOWN_REQUEST | 15 => BrokerError::Unsupported { cluster, what: format!("{what}: {why}") },
             answers::NO_TOPIC | answers::NO_GROUP | answers::NOT_FOUND => BrokerError::Missing { what: asked },
             answers::NO_MEMBERS => BrokerError::Missing { what: format!("a member of {what}") },

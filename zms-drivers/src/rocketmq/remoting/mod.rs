@@ -22,6 +22,7 @@ pub use error::{RemotingError, answers, classify};
 pub use frame::{Frame, LARGEST_FRAME, decode, encode};
 pub use pool::{Remoting, Traffic};
 pub use rocketmq_protocol::code::request_code::RequestCode;
+pub use sign::BY_UNIQUE_ID;
 
 use super::json::{self, JsonError};
 use crate::open::{Credentials, Endpoint};

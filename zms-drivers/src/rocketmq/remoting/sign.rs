@@ -11,6 +11,8 @@ use crate::open::Credentials;
 
 const ACCESS_KEY: &str = "AccessKey";
 const SIGNATURE: &str = "Signature";
+/// The field by which a message's own id is asked for. Brokers leave it out when they check the signature of a client of our version.
+pub const BY_UNIQUE_ID: &str = "_UNIQUE_KEY_QUERY";
 
 /// Signs requests of one access key.
 pub(super) struct Signer {
@@ -25,13 +27,14 @@ impl Signer {
         Self { access_key: credentials.user.clone(), secret_key }
     }
 
-    /// The signature is over the values of all fields in the order of their names, then the body.
+    /// The signature is over the values of all fields in the order of their names but [`BY_UNIQUE_ID`], then the body.
     pub fn sign(&self, request: &mut Request) {
         let fields: &mut BTreeMap<String, String> = &mut request.fields;
         fields.remove(SIGNATURE);
         fields.insert(ACCESS_KEY.to_owned(), self.access_key.clone());
         let mut context = hmac::Context::with_key(&self.secret_key);
-        fields.values().for_each(|value| context.update(value.as_bytes()));
+        let signed = fields.iter().filter(|(name, _)| *name != BY_UNIQUE_ID);
+        signed.for_each(|(_, value)| context.update(value.as_bytes()));
         context.update(&request.body);
         fields.insert(SIGNATURE.to_owned(), BASE64_STANDARD.encode(context.sign()));
     }
@@ -54,6 +57,10 @@ mod tests {
         let before = request.clone();
         signer.sign(&mut request);
         assert_eq!(request, before, "signing again changes nothing");
+        let by_id = before.clone().with(BY_UNIQUE_ID, true);
+        let mut signed = by_id.clone();
+        signer.sign(&mut signed);
+        assert_eq!(signed, by_id, "it is not signed");
         request.body = "other".into();
         signer.sign(&mut request);
         assert_ne!(request.fields[SIGNATURE], before.fields[SIGNATURE]);
