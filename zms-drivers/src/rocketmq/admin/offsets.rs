@@ -2,12 +2,9 @@
 //!
 //! A group without members stands where it is put, on every version. One with members is put elsewhere by brokers that set offsets themselves
 //! ([`SETS_OFFSETS`]): they take no commit of a queue from then on until somebody pulls it, and answer that pull with the new place, so that members
-//! of every language and version follow. Where brokers do not, such a group is refused:
-//!
-//! - They would only push the new places to the members (220), one way: nobody says that a member took them, and until it commits the broker has
-//!   the old place. A member that handles them commits meanwhile (each second, each 5 s in Java), or hands its queue to another member, which
-//!   begins at the old place; Java waits 10 s before it moves. Some queues would be set, some not, and what they commit next does not tell which.
-//! - What is pushed is found by time (222): exact places cannot be asked for, and every queue must have a position before.
+//! of every language and version follow. Other brokers, all of 4.9 among them, would only push places to the members, one way, found by time alone: nobody can
+//! say whether a member took one, and a queue that changes hands meanwhile begins at the old place. There such a group is refused
+//! (`docs/adr/0012-members-are-moved-only-by-brokers.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
