@@ -4,7 +4,7 @@
 //! ([`SETS_OFFSETS`]): they take no commit of a queue from then on until somebody pulls it, and answer that pull with the new place, so that members
 //! of every language and version follow. Other brokers, all of 4.9 among them, would only push places to the members, one way, found by time alone: nobody can
 //! say whether a member took one, and a queue that changes hands meanwhile begins at the old place. There such a group is refused
-//! (`docs/adr/0012-members-are-moved-only-by-brokers.md`).
+//! (`docs/adr/0013-members-are-moved-only-by-brokers.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
