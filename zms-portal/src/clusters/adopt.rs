@@ -58,7 +58,8 @@ impl std::fmt::Debug for NewCluster {
     }
 }
 
-/// What becomes different; an absent field stays. A new mechanism or user needs the password again.
+/// What becomes different; an absent field stays. A new mechanism or user, new addresses and other TLS need the password again: it is never sent where
+/// it was not typed for. Fewer addresses do not.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schema(example = json!({ "addresses": "kafka-3.example:9093" }))]
@@ -107,7 +108,8 @@ pub(super) fn check(new: &NewCluster, environment_id: &str, networks: &str, know
     let tls = match new.tls.as_str() {
         "" | "off" => BrokerTls::Off,
         "system" => BrokerTls::System,
-        "authority" => BrokerTls::Authority(new.authority.trim().to_owned()),
+        // A form sends its lines with CR LF, and what is the same is to look the same.
+        "authority" => BrokerTls::Authority(new.authority.trim().replace("\r\n", "\n")),
         _ => {
             problem(&mut problems, "tls", |m| m.clusters_bad_tls().to_owned());
             BrokerTls::Off
@@ -118,7 +120,7 @@ pub(super) fn check(new: &NewCluster, environment_id: &str, networks: &str, know
     {
         problem(&mut problems, "authority", |m| m.clusters_bad_authority().to_owned());
     }
-    let login = login(new, &tls, known, &mut problems);
+    let login = login(new, &addresses, &tls, known, &mut problems);
     let (Some(name), Some(broker), true) = (name, broker, problems.is_empty()) else { return Err(Error::Invalid(problems)) };
     let password = Some(new.password.clone()).filter(|password| login.is_some() && !password.is_empty());
     let sealed = known.and_then(|known| known.way.sealed.clone()).filter(|_| login.is_some());
@@ -151,7 +153,13 @@ fn addresses(typed: &str, networks: &zms_core::networks::Networks, problems: &mu
     addresses
 }
 
-fn login(new: &NewCluster, tls: &BrokerTls, known: Option<&Cluster>, problems: &mut Vec<Problem>) -> Option<(Mechanism, String)> {
+fn login(
+    new: &NewCluster,
+    addresses: &[String],
+    tls: &BrokerTls,
+    known: Option<&Cluster>,
+    problems: &mut Vec<Problem>,
+) -> Option<(Mechanism, String)> {
     if new.mechanism.is_empty() || new.mechanism == "none" {
         return None;
     }
@@ -167,8 +175,13 @@ fn login(new: &NewCluster, tls: &BrokerTls, known: Option<&Cluster>, problems: &
         problem(problems, "user", |m| m.clusters_bad_user().to_owned());
     }
     let login = (mechanism, new.user.clone());
-    let stays = known.is_some_and(|known| known.way.sealed.is_some() && known.way.login.as_ref() == Some(&login));
-    if wrong(&new.password) && !(stays && new.password.is_empty()) {
+    let kept =
+        known.filter(|known| new.password.is_empty() && known.way.sealed.is_some() && known.way.login.as_ref() == Some(&login));
+    // With PLAIN a server reads the password, so it goes to none that does not have it yet.
+    let heard = |known: &Cluster| known.way.tls == *tls && addresses.iter().all(|address| known.addresses.contains(address));
+    if kept.is_some_and(|known| !heard(known)) {
+        problem(problems, "password", |m| m.clusters_password_elsewhere().to_owned());
+    } else if wrong(&new.password) && kept.is_none() {
         problem(problems, "password", |m| m.clusters_bad_password().to_owned());
     }
     Some(login)

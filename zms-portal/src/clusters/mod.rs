@@ -260,7 +260,7 @@ pub(crate) async fn topics_on_service(tx: &mut Tx, service_id: &str) -> Result<i
     store::topics_on_service(&mut **tx, service_id).await
 }
 
-/// The cluster of a service that goes, for its node to be taken away; its row is deleted.
+/// The row of a service's cluster goes, after its node; what it was.
 pub(crate) async fn forget(tx: &mut Tx, service_id: &str) -> Result<Option<Cluster>> {
     let cluster = store::of_service(&mut **tx, service_id).await?;
     if let Some(cluster) = &cluster {

@@ -1,11 +1,14 @@
 //! A portal whose environment has a fake ZooKeeper and a fake cluster.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 use zms_core::host::Port;
 use zms_drivers::broker::fake::FakeCluster;
 use zms_drivers::meta::fake::FakeMeta;
+use zms_drivers::meta::{Access, Change, Link, MetaError, MetaStore, Node, Seen, Tree};
 
 use super::{Cluster, NewService};
 use crate::access::{Actor, Role, User};
@@ -106,5 +109,87 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             return;
         }
         assert!(tokio::time::Instant::now() < end, "after 30 s still not: {what}");
+    }
+}
+
+/// A store whose writes to one node are held until they are released: what happens in the middle of a step can be looked at.
+pub struct Held {
+    store: Arc<FakeMeta>,
+    path: String,
+    released: watch::Sender<bool>,
+    waiting: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Held {
+    /// Over `store`, held from now on.
+    pub fn of(store: &Arc<FakeMeta>, path: &str) -> Arc<Self> {
+        let (waiting, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { store: store.clone(), path: path.to_owned(), released: watch::Sender::new(false), waiting, done })
+    }
+
+    /// Nothing is held any more.
+    pub fn release(&self) {
+        self.released.send_replace(true);
+    }
+
+    /// Writes to the node that began.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Writes to the node that were done.
+    pub fn done(&self) -> usize {
+        self.done.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl MetaStore for Held {
+    async fn get(&self, path: &str) -> Result<Option<Node>, MetaError> {
+        self.store.get(path).await
+    }
+
+    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, MetaError> {
+        self.store.children(path).await
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Result<Vec<i32>, MetaError> {
+        let writes = |change: &Change| match change {
+            Change::Check { .. } => false,
+            Change::Create { path, .. } | Change::Set { path, .. } | Change::Delete { path, .. } => *path == self.path,
+        };
+        if !changes.iter().any(writes) {
+            return self.store.apply(changes).await;
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.released.subscribe().wait_for(|released| *released).await.expect("the sender is a field of this");
+        let applied = self.store.apply(changes).await;
+        self.done.fetch_add(1, Ordering::SeqCst);
+        applied
+    }
+
+    async fn ensure_access(&self, path: &str, access: Access) -> Result<bool, MetaError> {
+        self.store.ensure_access(path, access).await
+    }
+
+    fn node(&self, path: &str) -> watch::Receiver<Seen> {
+        self.store.node(path)
+    }
+
+    fn tree(&self, prefix: &str) -> watch::Receiver<Option<Arc<Tree>>> {
+        self.store.tree(prefix)
+    }
+
+    fn ephemeral(&self, path: &str, data: Vec<u8>) -> watch::Sender<Vec<u8>> {
+        self.store.ephemeral(path, data)
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.store.link()
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
     }
 }

@@ -38,7 +38,7 @@ async fn get_metadata_store(user: User, State(app): State<App>, Path(env): Path<
 /// Takes a ZooKeeper that ZMS did not install as the environment's metadata store, instead of a service; for operators. Nothing is written there.
 #[utoipa::path(put, path = "/environments/{env}/metadata-store", tag = "environments", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body = NewExternal, responses((status = 200, description = "As it is now", body = External), (status = 403, description = "Operators and administrators only"),
-        (status = 422, description = "Fields are wrong")))]
+        (status = 409, description = "The environment has published nodes that are not there"), (status = 422, description = "Fields are wrong")))]
 async fn put_metadata_store(
     user: User,
     address: Address,

@@ -21,10 +21,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 use zms_core::host::{InstanceSpec, Port};
 use zms_core::metadata::{BrokerKind, ConsumeFrom, Order, Security};
 use zms_core::names::{ClusterName, PhysicalName};
+use zms_core::networks::Networks;
 use zms_drivers::meta::zookeeper::{Identities, Identity, Options, Tls, ZooKeeper, digest};
 use zms_drivers::meta::{MetaError, MetaStore};
 
@@ -85,6 +87,8 @@ pub struct Way {
     pub authority: String,
     /// ZMS did not install it.
     pub external: bool,
+    /// It is dialled within these only; `None`: ZMS installed it, so it is where our hosts are.
+    pub networks: Option<Networks>,
     /// When what is known of it was changed last, milliseconds since 1970; 0 for a service.
     pub changed_at: i64,
 }
@@ -147,7 +151,8 @@ impl Metadata {
     /// A store instead of the environment's own.
     #[cfg(test)]
     pub async fn with(&self, environment_id: &str, store: Arc<dyn MetaStore>) {
-        let way = Way { addresses: FAKE.to_owned(), secure: true, authority: String::new(), external: false, changed_at: 0 };
+        let authority = String::new();
+        let way = Way { addresses: FAKE.to_owned(), secure: true, authority, external: false, networks: None, changed_at: 0 };
         let opened = Opened { way, mode: Mode::Secured, store, prepared: false };
         self.0.open.lock().await.insert(environment_id.to_owned(), opened);
     }
@@ -156,7 +161,8 @@ impl Metadata {
     pub async fn way(&self, environment_id: &str) -> Result<Option<Way>> {
         if let Some(found) = external::find(&self.0.db, environment_id).await? {
             let External { addresses, authority, changed_at, .. } = found;
-            return Ok(Some(Way { addresses, secure: !authority.is_empty(), authority, external: true, changed_at }));
+            let networks = Some(environments::networks(&self.0.db, environment_id).await?);
+            return Ok(Some(Way { addresses, secure: !authority.is_empty(), authority, external: true, networks, changed_at }));
         }
         let instances = services::instances_of_store(&self.0.db, environment_id, "metadata").await?;
         let ports = |name: &str| -> Vec<String> {
@@ -166,7 +172,7 @@ impl Metadata {
         let (secure, plain) = (ports("secure"), ports("client"));
         let authority = self.0.authority.as_ref().map(|authority| authority.ca_pem().to_owned()).unwrap_or_default();
         let way = |addresses: Vec<String>, secure, authority| {
-            Some(Way { addresses: addresses.join(","), secure, authority, external: false, changed_at: 0 })
+            Some(Way { addresses: addresses.join(","), secure, authority, external: false, networks: None, changed_at: 0 })
         };
         Ok(match (secure.is_empty(), plain.is_empty()) {
             (false, _) => way(secure, true, authority),
@@ -202,10 +208,7 @@ impl Metadata {
         if let Some(opened) = open.get(environment_id).filter(|opened| opened.way == way && opened.mode == mode) {
             return Ok(opened.clone());
         }
-        let mut options = Options { addresses: way.addresses.clone(), ..Options::default() };
-        if way.external {
-            options.networks = Some(environments::networks(&self.0.db, environment_id).await?);
-        }
+        let mut options = Options { addresses: way.addresses.clone(), networks: way.networks.clone(), ..Options::default() };
         if way.secure {
             options.tls = Some(Tls { authority_pem: way.authority.clone() });
             options.identity = Some(self.identity(environment_id, "portal").await?);
@@ -218,18 +221,15 @@ impl Metadata {
 
     /// Name and password of somebody in this environment's ZooKeeper; made when first asked for. The portal's own may be given instead.
     pub async fn identity(&self, environment_id: &str, who: &str) -> Result<Identity> {
-        if who == "portal"
-            && let Some(External { user, .. }) = external::find(&self.0.db, environment_id).await?
-            && !user.is_empty()
-        {
+        let external = external::find(&self.0.db, environment_id).await?;
+        if let Some(External { user, .. }) = external.as_ref().filter(|external| who == "portal" && !external.user.is_empty()) {
             let password = self.0.vault.get(&external::reference(environment_id)).await?;
-            return Ok(Identity { user, password: String::from_utf8(password).map_err(anyhow::Error::new)? });
+            return Ok(Identity { user: user.clone(), password: String::from_utf8(password).map_err(anyhow::Error::new)? });
         }
-        self.made_identity(environment_id, who).await
-    }
-
-    async fn made_identity(&self, environment_id: &str, who: &str) -> Result<Identity> {
-        let reference = format!("metadata/{environment_id}/{who}");
+        // Servers that somebody else vouches for are told other passwords: whoever chooses them would have those of the store before.
+        let authority = external.map(|external| external.authority).filter(|pem| !pem.is_empty());
+        let of_store = authority.map(|pem| format!("@{}", URL_SAFE_NO_PAD.encode(Sha256::digest(pem)))).unwrap_or_default();
+        let reference = format!("metadata/{environment_id}/{who}{of_store}");
         let make = || URL_SAFE_NO_PAD.encode(token::random::<24>());
         let password = self.0.vault.get_or_make(&reference, make, now_ms()).await?;
         Ok(Identity { user: who.to_owned(), password })
@@ -256,6 +256,15 @@ impl Metadata {
             }
         }
         node::publish(opened.store.as_ref(), wanted, known, opened.mode).await
+    }
+
+    /// There is no such node. Without a metadata store nobody reads one either.
+    pub async fn withdraw(&self, environment: &Environment, gone: &Wanted) -> Result<(), PublishError> {
+        let Err(error) = self.publish(environment, gone, Order::default()).await else { return Ok(()) };
+        match self.way(&environment.id).await.map_err(unavailable)? {
+            None => Ok(()),
+            Some(_) => Err(error),
+        }
     }
 
     /// Makes the nodes that a tree of this environment lacks. Whether it worked is seen when it is looked at next.

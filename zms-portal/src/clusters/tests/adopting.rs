@@ -151,7 +151,8 @@ async fn credentials_can_be_changed_and_an_empty_password_keeps_the_present_one(
     for (change_to, expected) in [
         (login("first"), Some("first")),
         (login(""), Some("first")),
-        (ClusterChange { addresses: Some("10.0.0.7:9092".into()), ..ClusterChange::default() }, Some("first")),
+        (ClusterChange { addresses: Some("10.0.0.8:9092,10.0.0.9:9092".into()), ..login("first") }, Some("first")),
+        (ClusterChange { addresses: Some("10.0.0.8:9092".into()), ..ClusterChange::default() }, Some("first")),
         (login("second"), Some("second")),
         (ClusterChange { mechanism: Some(String::new()), ..ClusterChange::default() }, None),
     ] {
@@ -166,6 +167,54 @@ async fn credentials_can_be_changed_and_an_empty_password_keeps_the_present_one(
     let installed = stage.kafka_is_healthy().await;
     let refused = change(app, actor(&olga), environment, installed.name.as_str(), ClusterChange::default(), now_ms()).await;
     assert!(matches!(refused, Err(Error::Conflict(_))));
+}
+
+#[tokio::test]
+async fn a_kept_password_is_sent_to_no_server_that_it_was_not_typed_for() {
+    let stage = Stage::set().await;
+    let olga = user("olga", Role::Operator);
+    let (app, environment) = (&stage.app, &stage.environment);
+    let pem = |of: &str| format!("-----BEGIN CERTIFICATE-----\n{of}\n-----END CERTIFICATE-----");
+    let new = NewCluster {
+        tls: "authority".into(),
+        authority: pem("ours"),
+        mechanism: "plain".into(),
+        user: "zms".into(),
+        password: "typed-once".into(),
+        ..wish("old-kafka", "10.0.0.8:9092, 10.0.0.9:9092")
+    };
+    let cluster = adopt(app, actor(&olga), environment, &new, now_ms()).await.unwrap();
+    let addresses = |addresses: &str| ClusterChange { addresses: Some(addresses.to_owned()), ..ClusterChange::default() };
+    let elsewhere = [
+        addresses("10.0.0.66:9092"),
+        addresses("10.0.0.9:9092,10.0.0.66:9092"),
+        addresses("10.0.0.9:9093"),
+        ClusterChange { authority: Some(pem("theirs")), ..ClusterChange::default() },
+        ClusterChange { tls: Some("system".into()), ..ClusterChange::default() },
+        ClusterChange { tls: Some("off".into()), ..ClusterChange::default() },
+    ];
+    for wish in elsewhere {
+        let tried = NewCluster {
+            addresses: wish.addresses.clone().unwrap_or_else(|| new.addresses.clone()),
+            tls: wish.tls.clone().unwrap_or_else(|| new.tls.clone()),
+            authority: wish.authority.clone().unwrap_or_else(|| new.authority.clone()),
+            password: String::new(),
+            ..new.clone()
+        };
+        let tried = try_out(app, actor(&olga), environment, &tried, Some(&cluster), now_ms()).await;
+        let changed = change(app, actor(&olga), environment, "old-kafka", wish, now_ms()).await;
+        for fields in [field_of(tried).await, field_of(changed).await] {
+            assert!(fields.iter().any(|field| field == "password"), "{fields:?}");
+        }
+    }
+    // Typed again it goes where it was typed for.
+    let again = ClusterChange { password: Some("typed-twice".into()), ..addresses("10.0.0.66:9092") };
+    change(app, actor(&olga), environment, "old-kafka", again, now_ms()).await.unwrap();
+    // The lines of a form end with CR LF.
+    let form = ClusterChange { authority: Some(pem("ours").replace('\n', "\r\n")), ..ClusterChange::default() };
+    let cluster = change(app, actor(&olga), environment, "old-kafka", form, now_ms()).await.unwrap();
+    let told = super::super::adopted(&app.vault, &cluster).unwrap();
+    assert_eq!(told.login.unwrap().password, "typed-twice");
 }
 
 #[tokio::test]

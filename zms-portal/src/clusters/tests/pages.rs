@@ -128,7 +128,9 @@ async fn a_form_that_fails_comes_back_without_the_password() {
     let answer = browser.form("/e/dev/clusters/adopt", &fields).await.is(303).hides(PASSWORD);
     assert_eq!(answer.location(), "/e/dev/clusters/new-kafka/groups");
     browser.get("/e/dev/clusters/new-kafka/change", "en").await.is(200).hides(PASSWORD).shows(&["keep the present one"]);
-    let change = [("addresses", "10.0.0.7:9093"), ("tls", "off"), ("mechanism", "scram-sha-512"), ("user", "zms")];
+    let mut change = vec![("addresses", "10.0.0.7:9093"), ("tls", "off"), ("mechanism", "scram-sha-512"), ("user", "zms")];
+    browser.form("/e/dev/clusters/new-kafka/change", &change).await.is(422).shows(&["Type the password again", "10.0.0.7:9093"]);
+    change.push(("password", PASSWORD));
     browser.form("/e/dev/clusters/new-kafka/change", &change).await.is(303);
     browser.get("/e/dev/clusters/new-kafka", "en").await.is(200).shows(&["10.0.0.7:9093", "SCRAM-SHA-512 · zms"]);
     browser.form("/e/dev/networks", &[("networks", "10.0.0.0/8\nbroker")]).await.is(422).shows(&["like 10.0.0.0/8"]);
@@ -154,7 +156,9 @@ async fn programs_can_do_all_of_it_and_viewers_may_only_look() {
         .await
         .is(200)
         .shows(&["\"governed\":{\"is\":\"free\"}"]);
-    let change = serde_json::json!({ "addresses": "10.0.0.7:9092" });
+    let mut change = serde_json::json!({ "addresses": "10.0.0.7:9092" });
+    browser.json("PATCH", &format!("{base}/other"), change.clone()).await.is(422);
+    change["password"] = PASSWORD.into();
     browser.json("PATCH", &format!("{base}/other"), change).await.is(200).shows(&["10.0.0.7:9092"]);
     browser.json("DELETE", &format!("{base}/other"), serde_json::Value::Null).await.is(202).shows(&["\"flow\""]);
     let networks = serde_json::json!({ "networks": ["10.0.0.0/8"] });

@@ -16,7 +16,7 @@ const LONGEST_PEM: usize = 64 << 10;
 /// Longest user and password, in characters.
 const LONGEST_WORD: usize = 100;
 
-/// The same without blanks; `known`: what is kept now, whose password an empty one means.
+/// The same without blanks; `known`: what is kept now, whose password an empty one means, at a place that hears it already.
 pub(super) fn check(mut new: NewExternal, known: Option<&External>, networks: &Networks) -> Result<NewExternal> {
     let mut problems = Vec::new();
     let addresses: Vec<&str> = new.addresses.split([',', ' ', '\n', '\r']).map(str::trim).filter(|one| !one.is_empty()).collect();
@@ -30,7 +30,8 @@ pub(super) fn check(mut new: NewExternal, known: Option<&External>, networks: &N
         problems.push(Problem::new("addresses", move |m| m.metadata_outside(&outside, &networks)));
     }
     new.addresses = addresses.join(",");
-    new.authority = new.authority.trim().to_owned();
+    // A form sends its lines with CR LF, and what is the same is to look the same.
+    new.authority = new.authority.trim().replace("\r\n", "\n");
     if !new.authority.is_empty() {
         new.authority.push('\n');
         if !is_authority(&new.authority) {
@@ -44,8 +45,10 @@ pub(super) fn check(mut new: NewExternal, known: Option<&External>, networks: &N
     } else if !word(&new.user) || new.user.contains(':') {
         problems.push(Problem::new("user", |m| m.metadata_bad_user(LONGEST_WORD)));
     }
-    let same = known.is_some_and(|known| known.user == new.user);
-    if !word(&new.password) || new.password.is_empty() != new.user.is_empty() && !(same && new.password.is_empty()) {
+    let same = known.filter(|known| !new.user.is_empty() && new.password.is_empty() && known.user == new.user);
+    if same.is_some_and(|known| !known.covers(&new)) {
+        problems.push(Problem::new("password", |m| m.metadata_password_elsewhere().to_owned()));
+    } else if !word(&new.password) || new.password.is_empty() != new.user.is_empty() && same.is_none() {
         problems.push(Problem::new("password", |m| m.metadata_bad_password().to_owned()));
     }
     if problems.is_empty() { Ok(new) } else { Err(Error::Invalid(problems)) }
@@ -126,7 +129,7 @@ mod tests {
         };
         let known = External {
             addresses: "a:1".to_owned(),
-            authority: pem.clone(),
+            authority: format!("{}\n", pem.trim().replace("\r\n", "\n")),
             user: "zms".to_owned(),
             changed_by: "olga".to_owned(),
             changed_at: 1,
@@ -135,6 +138,16 @@ mod tests {
         assert_eq!(fields(of(&pem, "", ""), None), none);
         assert_eq!(fields(of(&pem, "zms", "secret"), None), none);
         assert_eq!(fields(of(&pem, "zms", ""), Some(&known)), none);
+        assert_eq!(fields(of(&known.authority.replace('\n', "\r\n"), "zms", ""), Some(&known)), none, "as a form sends it");
+        let two = External { addresses: "a:1,b:2".to_owned(), ..known.clone() };
+        assert_eq!(fields(of(&pem, "zms", ""), Some(&two)), none, "fewer servers hear nothing new");
+        let other_pem = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+        assert_eq!(fields(of(&other_pem, "zms", ""), Some(&known)), ["password"], "somebody else vouches for the servers");
+        for addresses in ["b:1", "a:1,b:1", "a:2"] {
+            let moved = NewExternal { addresses: addresses.to_owned(), ..of(&pem, "zms", "") };
+            assert_eq!(fields(moved.clone(), Some(&known)), ["password"], "{addresses} never heard it");
+            assert_eq!(fields(NewExternal { password: "secret".to_owned(), ..moved }, Some(&known)), none);
+        }
         assert_eq!(fields(of(&pem, "zms", ""), None), ["password"]);
         assert_eq!(fields(of(&pem, "other", ""), Some(&known)), ["password"]);
         assert_eq!(fields(of(&pem, "", "secret"), None), ["password"]);

@@ -9,13 +9,16 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use zms_core::networks::Networks;
 use zms_drivers::meta::zookeeper::{Identity, Options, Tls};
 
 pub use look::{Found, Rights, Tree};
 
-use crate::access::{Actor, Role};
+use crate::access::{Actor, Role, token};
 use crate::app::App;
 use crate::db::{Db, Tx};
 use crate::environments::{self, Environment};
@@ -48,13 +51,22 @@ pub struct NewExternal {
     pub authority: String,
     /// User of the portal's identity there, with TLS only; empty: one that the portal makes for itself.
     pub user: String,
-    /// Its password; empty keeps the one that is known for this user. It is never shown again.
+    /// Its password; empty keeps the one that is known for this user, where addresses and authority stay or addresses become fewer: it is never
+    /// sent where it was not typed for. It is never shown again.
     pub password: String,
 }
 
 impl std::fmt::Debug for NewExternal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewExternal").field("addresses", &self.addresses).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl External {
+    /// Is everything that `new` would dial told our secrets already? No server is new, and nobody else vouches for them.
+    fn covers(&self, new: &NewExternal) -> bool {
+        let known: Vec<&str> = self.addresses.split(',').collect();
+        new.authority == self.authority && new.addresses.split(',').all(|address| known.contains(&address))
     }
 }
 
@@ -78,19 +90,29 @@ pub(crate) async fn put_in(tx: &mut Tx, environment_id: &str, external: &Externa
     store::put(tx, environment_id, external).await
 }
 
+/// Nodes that an environment has published. In another store applications that start would find none of them.
+pub(crate) async fn published(db: &Db, environment_id: &str) -> Result<i64> {
+    store::published(db.read(), environment_id).await
+}
+
 /// From now on the environment's metadata is there, instead of in a service; for operators. Nothing is written there by this.
 ///
 /// # Errors
-/// [`Error::Invalid`] at the field that is wrong.
+/// [`Error::Invalid`] at the field that is wrong; [`Error::Conflict`] when the environment has published nodes that are not there.
 pub async fn choose(app: &App, actor: Actor<'_>, environment: &Environment, new: NewExternal, now_ms: i64) -> Result<External> {
     let target = format!("environment/{}", environment.name);
     actor.require(&app.db, Role::Operator, "environment.metadata_store", &target, now_ms).await?;
     let before = find(&app.db, &environment.id).await?;
     let networks = environments::networks(&app.db, &environment.id).await?;
     let new = check::check(new, before.as_ref(), &networks)?;
+    must_hold_what_is_published(app, environment, &new, before.as_ref(), networks).await?;
     let NewExternal { addresses, authority, user, password } = new;
     let after = External { addresses, authority, user, changed_by: actor.user.name.clone(), changed_at: now_ms };
     let mut tx = app.db.begin().await?;
+    // What was checked is what is changed: a kept password would go elsewhere otherwise.
+    if store::find(&mut *tx, &environment.id).await? != before {
+        return Err(Error::conflict(|m| m.metadata_again().to_owned()));
+    }
     if !password.is_empty() {
         app.vault.put(&mut tx, &reference(&environment.id), password.as_bytes(), now_ms).await?;
     }
@@ -101,6 +123,38 @@ pub async fn choose(app: &App, actor: Actor<'_>, environment: &Environment, new:
     actor.record(&mut tx, "environment.metadata_store", &target, detail, now_ms).await?;
     tx.commit().await?;
     Ok(after)
+}
+
+/// A store that takes another's place has to hold the environment's tree already, once anything is published.
+async fn must_hold_what_is_published(
+    app: &App,
+    environment: &Environment,
+    new: &NewExternal,
+    before: Option<&External>,
+    networks: Networks,
+) -> Result<()> {
+    let stays = before.is_some_and(|before| before.covers(new));
+    // What is in no store cannot be missing in another: the store before was forgotten, or removed.
+    if stays || app.metadata.way(&environment.id).await?.is_none() {
+        return Ok(());
+    }
+    let count = published(&app.db, &environment.id).await?;
+    if count == 0 {
+        return Ok(());
+    }
+    // An ensemble that grew is looked at as the portal will be there from now on: whoever vouched for its servers vouches for the new ones.
+    let same = before.is_some_and(|before| before.authority == new.authority && before.user.is_empty() && new.user.is_empty());
+    let identity = if same && !new.authority.is_empty() {
+        Some(app.metadata.identity(&environment.id, "portal").await?)
+    } else {
+        identity_for(app, environment, new, before).await?
+    };
+    let found = dial(environment, new, identity, networks).await;
+    if found.tree == Some(Tree::Ours) {
+        return Ok(());
+    }
+    let problem = found.problem.unwrap_or_default();
+    Err(Error::conflict(move |m| m.metadata_not_ours(count, &problem)))
 }
 
 /// The environment has no such store any more; for operators. Nothing is deleted there.
@@ -132,14 +186,34 @@ pub async fn attempt(app: &App, actor: Actor<'_>, environment: &Environment, new
     let mut tx = app.db.begin().await?;
     actor.record(&mut tx, "environment.metadata_try", &target, json!({ "addresses": new.addresses }), now_ms).await?;
     tx.commit().await?;
-    let secure = !new.authority.is_empty();
-    let identity = match (secure, new.user.is_empty(), new.password.is_empty()) {
-        (false, ..) => None,
-        (true, true, _) => Some(app.metadata.made_identity(&environment.id, "portal").await?),
-        (true, false, false) => Some(Identity { user: new.user.clone(), password: new.password.clone() }),
-        (true, false, true) => Some(app.metadata.identity(&environment.id, "portal").await?),
-    };
-    let tls = secure.then(|| Tls { authority_pem: new.authority.clone() });
+    let identity = identity_for(app, environment, &new, known.as_ref()).await?;
+    Ok(dial(environment, &new, identity, networks).await)
+}
+
+/// Looks what is where `new` says.
+async fn dial(environment: &Environment, new: &NewExternal, identity: Option<Identity>, networks: Networks) -> Found {
+    let tls = identity.is_some().then(|| Tls { authority_pem: new.authority.clone() });
     let options = Options { addresses: new.addresses.clone(), tls, identity, networks: Some(networks), ..Options::default() };
-    Ok(look::dial(options, &environment.id).await)
+    look::dial(options, &environment.id).await
+}
+
+/// Who we are where somebody has us look. What the environment has of its own goes nowhere where it does not go already: whoever chooses
+/// the address would read it there.
+async fn identity_for(
+    app: &App,
+    environment: &Environment,
+    new: &NewExternal,
+    known: Option<&External>,
+) -> Result<Option<Identity>> {
+    if new.authority.is_empty() {
+        return Ok(None);
+    }
+    if !new.password.is_empty() {
+        return Ok(Some(Identity { user: new.user.clone(), password: new.password.clone() }));
+    }
+    if known.is_some_and(|known| known.user == new.user && known.covers(new)) {
+        return app.metadata.identity(&environment.id, "portal").await.map(Some);
+    }
+    // Without a user nothing was typed that could be tried: somebody whom nobody knows sees what everybody may.
+    Ok(Some(Identity { user: "zms-try".to_owned(), password: URL_SAFE_NO_PAD.encode(token::random::<24>()) }))
 }

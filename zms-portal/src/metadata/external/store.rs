@@ -18,6 +18,14 @@ pub(super) async fn find(db: impl Executor<'_, Database = Any>, environment_id: 
     }))
 }
 
+/// Nodes of clusters, topics and groups that this environment has published.
+pub(super) async fn published(db: impl Executor<'_, Database = Any>, environment_id: &str) -> Result<i64> {
+    let sql = "select (select count(*) from clusters where environment_id = $1 and epoch > 0) \
+               + (select count(*) from topics where environment_id = $1 and epoch > 0) \
+               + (select count(*) from consumer_groups where environment_id = $1 and epoch > 0) as n";
+    Ok(sqlx::query(sql).bind(environment_id).fetch_one(db).await?.try_get("n")?)
+}
+
 pub(super) async fn put(tx: &mut Tx, environment_id: &str, external: &External) -> Result<()> {
     delete(tx, environment_id).await?;
     sqlx::query(

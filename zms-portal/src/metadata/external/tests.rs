@@ -10,9 +10,10 @@ fn pem() -> String {
 async fn a_store_by_its_addresses_is_what_applications_and_collectors_are_told_and_its_password_is_shown_nowhere() {
     let stage = Stage::set().await;
     let (app, environment, olga) = (&stage.app, &stage.environment, user("olga", Role::Operator));
+    let authority = pem();
     let new = |user: &str, password: &str| NewExternal {
         addresses: " 10.0.0.1:2281, 10.0.0.2:2281".to_owned(),
-        authority: pem(),
+        authority: authority.clone(),
         user: user.to_owned(),
         password: password.to_owned(),
     };
@@ -46,6 +47,88 @@ async fn a_store_by_its_addresses_is_what_applications_and_collectors_are_told_a
     forget(app, actor(&olga), environment, now_ms()).await.unwrap();
     assert!(app.metadata.way(&environment.id).await.unwrap().is_none());
     assert!(matches!(forget(app, actor(&olga), environment, now_ms()).await, Err(Error::NotFound)));
+}
+
+#[tokio::test]
+async fn what_the_environment_has_of_its_own_is_sent_to_no_server_of_the_callers_choice() {
+    let stage = Stage::set().await;
+    let (app, environment, olga) = (&stage.app, &stage.environment, user("olga", Role::Operator));
+    let identity = async |new: &NewExternal| {
+        let known = find(&app.db, &environment.id).await.unwrap();
+        let checked = check::check(new.clone(), known.as_ref(), &Networks::default());
+        identity_for(app, environment, &checked.unwrap(), known.as_ref()).await.unwrap().unwrap()
+    };
+    let (ours, theirs) = (pem(), pem());
+    let at = |addresses: &str, authority: &str| NewExternal {
+        addresses: addresses.to_owned(),
+        authority: authority.to_owned(),
+        ..NewExternal::default()
+    };
+    let installed = app.metadata.identity(&environment.id, "portal").await.unwrap();
+    let tried = identity(&at("10.0.0.66:2281", &theirs)).await;
+    assert!(tried.user != "portal" && tried.password != installed.password, "somebody whom nobody knows");
+
+    // Chosen without a user: another password than the installed store has, and it is used where it goes already only.
+    choose(app, actor(&olga), environment, at("10.0.0.1:2281,10.0.0.2:2281", &ours), now_ms()).await.unwrap();
+    let made = app.metadata.identity(&environment.id, "portal").await.unwrap();
+    assert!(made.user == "portal" && made.password != installed.password);
+    assert_eq!(identity(&at("10.0.0.2:2281", &ours)).await.password, made.password);
+    for elsewhere in [at("10.0.0.66:2281", &ours), at("10.0.0.2:2281,10.0.0.66:2281", &ours), at("10.0.0.2:2281", &theirs)] {
+        assert_ne!(identity(&elsewhere).await.password, made.password, "{elsewhere:?}");
+    }
+    choose(app, actor(&olga), environment, at("10.0.0.66:2281", &theirs), now_ms()).await.unwrap();
+    for who in ["portal", "sdk", "collector", "backup"] {
+        let there = app.metadata.identity(&environment.id, who).await.unwrap();
+        assert!(there.password != made.password && there.password != installed.password, "{who}");
+    }
+
+    // A password that was typed for one store.
+    let typed = |new: NewExternal, password: &str| NewExternal { user: "zms".to_owned(), password: password.to_owned(), ..new };
+    choose(app, actor(&olga), environment, typed(at("10.0.0.1:2281", &ours), "typed-once"), now_ms()).await.unwrap();
+    assert_eq!(identity(&typed(at("10.0.0.1:2281", &ours), "")).await.password, "typed-once");
+    for elsewhere in [at("10.0.0.66:2281", &ours), at("10.0.0.1:2281", &theirs)] {
+        for refused in [
+            choose(app, actor(&olga), environment, typed(elsewhere.clone(), ""), now_ms()).await.map(drop),
+            attempt(app, actor(&olga), environment, typed(elsewhere.clone(), ""), now_ms()).await.map(drop),
+        ] {
+            assert!(matches!(&refused, Err(Error::Invalid(problems)) if problems[0].field == "password"), "{refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_lacks_what_is_published_does_not_take_the_place_of_the_one_that_has_it() {
+    let stage = Stage::set().await;
+    let (app, environment, olga) = (&stage.app, &stage.environment, user("olga", Role::Operator));
+    let at = |addresses: &str| NewExternal { addresses: addresses.to_owned(), ..NewExternal::default() };
+    choose(app, actor(&olga), environment, at("10.0.0.1:2181,10.0.0.2:2181"), now_ms()).await.unwrap();
+    choose(app, actor(&olga), environment, at("10.0.0.3:2181,10.0.0.4:2181"), now_ms()).await.unwrap();
+    stage.published().await;
+    // Nobody listens there, so nothing is seen to be there.
+    let refused = choose(app, actor(&olga), environment, at("127.0.0.1:1"), now_ms()).await;
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    assert_eq!(find(&app.db, &environment.id).await.unwrap().unwrap().addresses, "10.0.0.3:2181,10.0.0.4:2181");
+    choose(app, actor(&olga), environment, at("10.0.0.4:2181"), now_ms()).await.unwrap();
+}
+
+#[tokio::test]
+async fn narrowed_networks_reach_a_store_that_is_open() {
+    let stage = Stage::set().await;
+    let (app, environment, olga) = (&stage.app, &stage.environment, user("olga", Role::Operator));
+    // The stage's store stands for no address, so this environment is one without it.
+    let (name, colour) = ("real".to_owned(), "green".to_owned());
+    let new = environments::NewEnvironment { name, colour, ..environments::NewEnvironment::default() };
+    let real = environments::create(&app.db, actor(&olga), new, now_ms()).await.unwrap();
+    assert_ne!(real.id, environment.id);
+    let plain = NewExternal { addresses: "127.0.0.1:1".to_owned(), ..NewExternal::default() };
+    choose(app, actor(&olga), &real, plain, now_ms()).await.unwrap();
+    let open = app.metadata.store(&real.id).await.unwrap();
+    assert!(std::sync::Arc::ptr_eq(&open, &app.metadata.store(&real.id).await.unwrap()));
+    environments::set_networks(&app.db, actor(&olga), &real, &["10.0.0.0/8".to_owned()], now_ms()).await.unwrap();
+    let narrowed = app.metadata.store(&real.id).await.unwrap();
+    assert!(!std::sync::Arc::ptr_eq(&open, &narrowed), "it would go on with the networks that it was opened with");
+    let way = app.metadata.way(&real.id).await.unwrap().unwrap();
+    assert_eq!(way.networks.unwrap().to_string(), "10.0.0.0/8");
 }
 
 /// On a real ZooKeeper, with TLS: what a try says, and that a wrong password is only another identity.

@@ -118,9 +118,13 @@ impl Operation<'_> {
             "change_environment" | "make_join_line" | "withdraw_join_line" | "rename_host" | "revoke_host" | "adopt_cluster"
             | "try_cluster" | "change_cluster" | "publish_cluster" | "let_go_cluster" | "set_networks" | "rescan_packages"
             | "plan_service" | "install_service" | "set_stores" | "make_client_file" => Moment::Hosts,
-            "begin_import" | "put_metadata_rights" | "put_metadata_store" | "try_metadata_store" | "delete_metadata_store" => {
-                Moment::Hosts
-            }
+            // Before anything is published: another store is refused then.
+            "begin_import"
+            | "put_metadata_rights"
+            | "get_metadata_store"
+            | "put_metadata_store"
+            | "try_metadata_store"
+            | "delete_metadata_store" => Moment::Hosts,
             "preview_take_over" | "take_over_cluster" => Moment::Kafka,
             "change_service" | "remove_service" | "act_on_service" | "act_on_instance" | "cancel_service" | "apply" => {
                 Moment::Kafka
