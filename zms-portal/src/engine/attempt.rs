@@ -42,6 +42,7 @@ pub(super) async fn run(engine: Engine, kind: Arc<dyn FlowKind>, lease: Lease) -
         outcome = perform(&engine, &*kind, &lease) => outcome,
         () = lost(&engine, &lease) => {
             tracing::info!(flow = lease.flow_id, effect = lease.effect_id, target = lease.target, "effect was cancelled or taken by another portal");
+            let_go(&engine, &lease).await;
             return Ended { target: lease.target, verdict: Verdict::Nothing };
         }
     };
@@ -113,6 +114,7 @@ async fn keep_saving(engine: &Engine, kind: &dyn FlowKind, lease: &Lease, outcom
                     effect = lease.effect_id,
                     "outcome dropped: the effect was cancelled or taken by another portal"
                 );
+                let_go(engine, lease).await;
                 return;
             }
             Err(error) => {
@@ -126,6 +128,14 @@ async fn keep_saving(engine: &Engine, kind: &dyn FlowKind, lease: &Lease, outcom
     // Shown at the step, and tried again: either the effect or the machine is at fault.
     if let Err(error) = save(engine, kind, lease, &Outcome::Failed(fault)).await {
         tracing::error!(?error, flow = lease.flow_id, effect = lease.effect_id, "effect is left until its lease is over");
+    }
+}
+
+/// Says that nobody is at a cancelled effect any more.
+async fn let_go(engine: &Engine, lease: &Lease) {
+    // Whoever waits for it waits for the end of the lease then.
+    if let Err(error) = lease::let_go(&engine.0.db, lease).await {
+        tracing::warn!(?error, effect = lease.effect_id, "letting a lease go failed");
     }
 }
 

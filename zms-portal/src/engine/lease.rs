@@ -121,6 +121,22 @@ pub(super) async fn annotate(tx: &mut Tx, lease: &Lease, note: &str) -> Result<(
     Ok(())
 }
 
+/// Nobody is at a cancelled effect any more.
+pub(super) async fn let_go(db: &Db, lease: &Lease) -> Result<()> {
+    let mut tx = db.begin().await?;
+    let sql = "update effects set lease_token = null, lease_until = 0 where id = $1 and lease_token = $2 and state = 'cancelled'";
+    sqlx::query(sql).bind(&lease.effect_id).bind(&lease.token).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Is another effect of the flow leased, whatever became of it?
+pub(super) async fn is_busy_beside(db: &Db, flow_id: &str, effect_id: &str, now_ms: i64) -> Result<bool> {
+    let sql = "select count(*) as n from effects where flow_id = $1 and id <> $2 and lease_until > $3";
+    let row = sqlx::query(sql).bind(flow_id).bind(effect_id).bind(now_ms).fetch_one(db.read()).await?;
+    Ok(row.try_get::<i64, _>("n")? > 0)
+}
+
 /// Gives the effect back, due later; false: the lease is lost. `attempts` counts failures in a row.
 pub(super) async fn put_off(tx: &mut Tx, lease: &Lease, due_at: i64, attempts: i64, note: &str) -> Result<bool> {
     let sql = "update effects set due_at = $1, attempts = $2, note = $3, lease_token = null, lease_until = 0 \

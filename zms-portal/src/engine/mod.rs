@@ -36,7 +36,7 @@ pub use settings::Settings;
 pub use view::{EventView, FlowSummary, FlowView, StepState, StepView};
 pub use web::pages;
 
-use crate::app::new_id;
+use crate::app::{new_id, now_ms};
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
 use crate::web::messages::Messages;
@@ -142,6 +142,12 @@ impl Engine {
     /// The latest flows about `subject`, newest first (at most 20).
     pub async fn of_subject(&self, environment_id: Option<&str>, subject: &str) -> Result<Vec<FlowView>> {
         view::of_subject(&self.0.db, environment_id, subject).await
+    }
+
+    /// Is another effect of the same flow under way somewhere, though it was cancelled? Its outcome does not count any more, but what it does outside may still
+    /// happen: until its performer has stopped, or until its lease is over.
+    pub async fn is_busy_beside(&self, context: &EffectContext) -> Result<bool> {
+        lease::is_busy_beside(&self.0.db, &context.flow_id, &context.effect_id, now_ms()).await
     }
 
     /// Performs effects until `stop` says true; those under way may finish then.

@@ -146,9 +146,9 @@ pub(super) async fn due_payloads(tx: &mut Tx, flow_id: &str) -> Result<Vec<(Stri
     rows.iter().map(|row| Ok((row.try_get("id")?, row.try_get("payload")?))).collect()
 }
 
-/// Whoever performs it loses the lease.
+/// Whoever performs it loses the lease, which says until then that somebody may still be at it.
 pub(super) async fn cancel(tx: &mut Tx, effect_id: &str, now_ms: i64) -> Result<()> {
-    let sql = "update effects set state = 'cancelled', lease_token = null, lease_until = 0, done_at = $1 where id = $2 and state = 'due'";
+    let sql = "update effects set state = 'cancelled', done_at = $1 where id = $2 and state = 'due'";
     sqlx::query(sql).bind(now_ms).bind(effect_id).execute(&mut **tx).await?;
     Ok(())
 }

@@ -121,7 +121,7 @@ async fn retry(user: User, address: Address, State(app): State<App>, Path(number
 
 /// Gives up an approved request that is not done yet; for approvers.
 #[utoipa::path(post, path = "/requests/{number}/cancel", tag = "requests", params(("number" = i64, Path, description = "Its number", example = 1)),
-    responses((status = 204, description = "Given up"), (status = 409, description = "It is done")))]
+    responses((status = 204, description = "Given up: its last step takes back what applications could read"), (status = 409, description = "It is done, or nearly")))]
 async fn cancel(user: User, address: Address, State(app): State<App>, Path(number): Path<i64>) -> Result<StatusCode> {
     super::cancel(&app, Actor { user: &user, address: &address.0 }, number, now_ms()).await?;
     Ok(StatusCode::NO_CONTENT)

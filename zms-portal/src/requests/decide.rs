@@ -65,13 +65,13 @@ pub async fn approve(app: &App, actor: Actor<'_>, number: i64, choice: Choice, n
             }
             let decision = Decision::Topic { cluster: cluster.name.to_string(), partitions: choice.partitions, replicas };
             let topic = Named { id: topic.id, name: wish.name.clone() };
-            (Plan { cluster: cluster.name.to_string(), topic: Some(topic), groups: named }, decision)
+            (Plan { cluster: cluster.name.to_string(), topic: Some(topic), groups: named, ..Plan::default() }, decision)
         }
         Wish::Group(wish) => {
             let topic = topics::find(&app.db, &environment_id, &wish.topic).await?;
             let cluster = clusters::by_id(&app.db, &topic.cluster_id).await?;
             let group = group(&mut tx, &request, &wish.name, &topic.id, wish.from, now_ms).await?;
-            (Plan { cluster: cluster.name.to_string(), topic: None, groups: vec![group] }, Decision::Group {})
+            (Plan { cluster: cluster.name.to_string(), groups: vec![group], ..Plan::default() }, Decision::Group {})
         }
     };
     let subject = request.wish.subject();
@@ -150,20 +150,17 @@ pub async fn retry(app: &App, actor: Actor<'_>, number: i64, now_ms: i64) -> Res
     app.engine.command::<Create>(&flow, Command::Retry, &actor.user.name, now_ms).await
 }
 
-/// Gives up an approved request that is not done yet; for approvers. What the broker has already stays there.
+/// Gives up an approved request that is not done yet; for approvers. What the broker has already stays there; what applications read of it is taken
+/// back by the flow's last step, when no other is under way any more, and its names are free then.
 ///
 /// # Errors
-/// [`Error::Conflict`] if it is done.
+/// [`Error::Conflict`] if it is done, or nearly.
 pub async fn cancel(app: &App, actor: Actor<'_>, number: i64, now_ms: i64) -> Result<()> {
     let target = format!("request/{number}");
     actor.require(&app.db, Role::Approver, "request.cancel", &target, now_ms).await?;
     let flow = super::find(&app.db, number).await?.flow_id.ok_or(Error::NotFound)?;
-    let state: flow::State = serde_json::from_value(app.engine.view(&flow).await?.state)?;
-    let plan = state.plan().cloned().unwrap_or_default();
     let mut tx = app.db.begin().await?;
     app.engine.command_in::<Create>(&mut tx, &flow, &Command::Cancel, &actor.user.name, now_ms).await?;
-    let ids = |named: Vec<Named>| named.into_iter().map(|named| named.id).collect::<Vec<_>>();
-    store::delete_creating(&mut tx, &ids(plan.topic.into_iter().collect()), &ids(plan.groups)).await?;
     actor.record(&mut tx, "request.cancel", &target, json!({ "flow": flow }), now_ms).await?;
     tx.commit().await?;
     app.engine.wake();

@@ -1,11 +1,15 @@
 //! Does the effects of a creation.
 
+use std::collections::BTreeMap;
+
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{GroupWish, TopicWish};
+use zms_drivers::broker::{ClusterAdmin, Ensured, GroupWish, TopicWish};
 
 use super::flow::{Command, Create, Effect, Named, Plan};
+use super::store;
 use crate::app::App;
 use crate::engine::{EffectContext, Outcome, Perform};
+use crate::error::Error;
 use crate::hindrance::Hindrance;
 use crate::metadata::Wanted;
 use crate::{clusters, environments, groups, topics};
@@ -14,8 +18,10 @@ use crate::{clusters, environments, groups, topics};
 pub(super) struct Performer(pub App);
 
 impl Perform<Create> for Performer {
-    async fn perform(&self, _: &EffectContext, effect: &Effect) -> Outcome<Command> {
+    async fn perform(&self, context: &EffectContext, effect: &Effect) -> Outcome<Command> {
         let done = match effect {
+            Effect::Look { plan } => self.look(plan).await,
+            Effect::EnsureWithdrawn { plan } => self.ensure_withdrawn(context, plan).await,
             Effect::EnsureTopic { topic, .. } => self.ensure_topic(topic).await,
             Effect::EnsureNode { topic } => self.ensure_node(topic).await,
             Effect::EnsureGroup { group } => self.ensure_group(group).await,
@@ -29,7 +35,89 @@ impl Perform<Create> for Performer {
     }
 }
 
+/// Does somebody consume with this group, or has somebody? Brokers of RocketMQ list a group that nobody ever used, and it is nobody's.
+async fn is_used(admin: &dyn ClusterAdmin, group: &PhysicalName) -> Result<bool, Hindrance> {
+    let names = std::slice::from_ref(group);
+    if admin.describe_groups(names).await?.iter().any(|group| !group.members.is_empty()) {
+        return Ok(true);
+    }
+    for committed in admin.committed(names).await? {
+        if committed?.values().any(|offsets| !offsets.is_empty()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What an earlier attempt deleted has no node any more, and its name may be somebody else's by now.
+fn kept<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::NotFound) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 impl Performer {
+    async fn look(&self, plan: &Plan) -> Result<Command, Hindrance> {
+        let (mut topics, mut used) = (Vec::new(), Vec::new());
+        if let Some(named) = &plan.topic {
+            let topic = topics::by_id(&self.0.db, &named.id).await?;
+            let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
+            if self.0.brokers.admin(&cluster)?.topic(&topic.name.into()).await?.is_some() {
+                topics.push(named.name.clone());
+            }
+        }
+        for named in &plan.groups {
+            let group = groups::by_id(&self.0.db, &named.id).await?;
+            let name = PhysicalName::from(group.name);
+            for topic in &group.topics {
+                let topic = topics::by_id(&self.0.db, topic).await?;
+                let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
+                if is_used(self.0.brokers.admin(&cluster)?.as_ref(), &name).await? {
+                    used.push(named.name.clone());
+                    break;
+                }
+            }
+        }
+        let nothing = topics.is_empty() && used.is_empty();
+        Ok(if nothing { Command::Absent } else { Command::Found { topics, groups: used } })
+    }
+
+    /// What was given up may be half done at this moment: only when nobody works at it any more, what is taken away stays away.
+    async fn ensure_withdrawn(&self, context: &EffectContext, plan: &Plan) -> Result<Command, Hindrance> {
+        if self.0.engine.is_busy_beside(context).await? {
+            return Err(Hindrance::Later("a step that was under way has not ended yet".to_owned()));
+        }
+        if plan.written {
+            self.withdraw(plan).await?;
+        }
+        let ids = |named: &[Named]| named.iter().map(|named| named.id.clone()).collect::<Vec<_>>();
+        let mut tx = self.0.db.begin().await?;
+        store::delete_creating(&mut tx, &ids(plan.topic.as_slice()), &ids(&plan.groups)).await?;
+        tx.commit().await?;
+        Ok(Command::Withdrawn)
+    }
+
+    /// No nodes: groups first, as they name the topic.
+    async fn withdraw(&self, plan: &Plan) -> Result<(), Hindrance> {
+        let mut nodes = Vec::new();
+        for named in &plan.groups {
+            if let Some(group) = kept(groups::by_id(&self.0.db, &named.id).await)? {
+                nodes.push((group.environment_id, Wanted::NoGroup(group.name.into())));
+            }
+        }
+        if let Some(named) = &plan.topic
+            && let Some(topic) = kept(topics::by_id(&self.0.db, &named.id).await)?
+        {
+            nodes.push((topic.environment_id, Wanted::NoTopic(topic.name.into())));
+        }
+        for (environment, wanted) in nodes {
+            let environment = environments::by_id(&self.0.db, &environment).await?;
+            self.0.metadata.withdraw(&environment, &wanted).await?;
+        }
+        Ok(())
+    }
+
     async fn ensure_topic(&self, named: &Named) -> Result<Command, Hindrance> {
         let topic = topics::by_id(&self.0.db, &named.id).await?;
         let cluster = clusters::by_id(&self.0.db, &topic.cluster_id).await?;
@@ -40,7 +128,11 @@ impl Performer {
             config: cluster.settings_of(&topic.config),
         };
         let admin = self.0.brokers.admin(&cluster)?;
-        admin.ensure_topic(&wish).await?;
+        // There from an earlier attempt, whose answer was lost: it is ours, and its settings are to be those that were approved.
+        if admin.ensure_topic(&wish).await? == Ensured::There && !wish.config.is_empty() {
+            let settings: BTreeMap<_, _> = wish.config.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+            admin.ensure_topic_config(&wish.name, &settings).await?;
+        }
         if !cluster.chooses_replicas() {
             let there = admin.topic(&wish.name).await?.map_or(0, |there| there.replicas());
             let mut tx = self.0.db.begin().await?;

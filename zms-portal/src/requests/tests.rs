@@ -1,3 +1,5 @@
+mod found;
+
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::ClusterAdmin as _;
 
@@ -108,24 +110,6 @@ async fn of_two_approvals_at_once_one_counts_and_the_other_is_told_who_was_first
     assert!(matches!(refused, Error::Conflict(_)), "{refused:?}");
     let late = approved(&stage, number, choice(3, 1)).await.unwrap_err();
     assert!(matches!(&late, Error::Conflict(text) if format!("{text:?}").contains("anna")), "{late:?}");
-}
-
-#[tokio::test]
-async fn a_topic_that_is_there_otherwise_waits_for_a_person_who_tries_again_or_gives_up() {
-    let stage = Stage::set().await;
-    stage.published().await;
-    stage.brokers.make_topic(&PhysicalName::new("orders").unwrap(), 7);
-    let number = ask(&stage, orders()).await.unwrap();
-    let flow = approved(&stage, number, choice(3, 1)).await.unwrap();
-    until("it is stuck", async || status(&stage, &flow).await == Status::Waiting).await;
-    let state: flow::State = serde_json::from_value(stage.app.engine.view(&flow).await.unwrap().state).unwrap();
-    assert!(matches!(&state, flow::State::Stuck { why, .. } if why.contains('7')), "{state:?}");
-    retry(&stage.app, actor(&user("anna", Role::Approver)), number, now_ms()).await.unwrap();
-    until("it is stuck again", async || status(&stage, &flow).await == Status::Waiting).await;
-    cancel(&stage.app, actor(&user("anna", Role::Approver)), number, now_ms()).await.unwrap();
-    assert_eq!(status(&stage, &flow).await, Status::Cancelled);
-    assert!(matches!(topics::find(&stage.app.db, &stage.environment.id, "orders").await, Err(Error::NotFound)));
-    assert!(ask(&stage, orders()).await.is_ok(), "the name is free again");
 }
 
 #[tokio::test]

@@ -212,7 +212,8 @@ struct OnePage {
     choice: Choice,
     steps: Option<Steps>,
     status: Option<Status>,
-    why: String,
+    /// Why a person has to look.
+    why: Vec<String>,
     may_decide: bool,
     may_withdraw: bool,
     problems: Problems,
@@ -266,10 +267,14 @@ async fn load(
         Some(id) => Some(app.engine.view(id).await?),
         None => None,
     };
-    let stuck = flow.as_ref().and_then(|flow| serde_json::from_value::<super::flow::State>(flow.state.clone()).ok());
-    let why = match stuck {
-        Some(super::flow::State::Stuck { why, .. }) => why,
-        _ => String::new(),
+    let state = flow.as_ref().and_then(|flow| serde_json::from_value::<super::flow::State>(flow.state.clone()).ok());
+    let why = match state {
+        Some(super::flow::State::Stuck { why, .. }) => vec![why],
+        Some(super::flow::State::Found { plan, topics, groups }) => {
+            let topics = topics.iter().map(|name| chrome.m.requests_found_topic(&plan.cluster, name));
+            topics.chain(groups.iter().map(|name| chrome.m.requests_found_group(&plan.cluster, name))).collect()
+        }
+        _ => Vec::new(),
     };
     let may_decide = user.may(Role::Approver);
     let open = request.state == super::State::Open;
