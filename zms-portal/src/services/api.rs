@@ -369,7 +369,7 @@ async fn get_stores(user: User, State(app): State<App>, Path(env): Path<String>)
 #[utoipa::path(patch, path = "/environments/{env}/stores", tag = "services", params(("env" = String, Path, description = "Name of the environment", example = "dev")),
     request_body(content = BTreeMap<String, String>, example = json!({ "metadata": "zookeeper" })),
     responses((status = 200, description = "As they are now", body = BTreeMap<String, String>), (status = 403, description = "Operators and administrators only"),
-        (status = 422, description = "There is no such service, or it is of another kind")))]
+        (status = 409, description = "The environment has published nodes in its metadata store"), (status = 422, description = "There is no such service, or it is of another kind")))]
 async fn set_stores(
     user: User,
     address: Address,

@@ -4,7 +4,6 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zms_core::catalogue::Secret;
 use zms_core::host::{InstanceSpec, Phase};
-use zms_core::metadata::Order;
 
 use super::flow::{Awaited, Command, Effect, Placement};
 use super::{drain, purpose_of, status, store};
@@ -128,17 +127,22 @@ impl Performer {
     }
 
     async fn ensure_rows_gone(&self, service: &str) -> Answer {
-        let mut tx = self.0.db.begin().await?;
-        // One that was never published has no node.
-        if let Some(cluster) = clusters::forget(&mut tx, service).await?.filter(|cluster| cluster.epoch > 0) {
+        // Before the transaction: whatever is slow in one keeps everybody else from writing.
+        let withdrawn = clusters::of_service(&self.0.db, service).await?.filter(|cluster| cluster.epoch > 0);
+        if let Some(cluster) = &withdrawn {
             let environment = environments::by_id(&self.0.db, &cluster.environment_id).await?;
-            let published = self.0.metadata.publish(&environment, &Wanted::NoCluster(cluster.name), Order::default()).await;
-            // Without a metadata store there is no node either.
-            if let Err(PublishError::Passing(why)) = published
-                && self.0.metadata.way(&cluster.environment_id).await?.is_some()
-            {
-                return Ok(Outcome::Again { after_ms: LOOK_AGAIN_MS, why });
+            match self.0.metadata.withdraw(&environment, &Wanted::NoCluster(cluster.name.clone())).await {
+                Ok(()) => {}
+                Err(PublishError::Passing(why)) => return Ok(Outcome::Again { after_ms: LOOK_AGAIN_MS, why }),
+                // The row stays as long as the node does.
+                Err(PublishError::Refused(why)) => return Ok(Outcome::Failed(why)),
             }
+        }
+        let mut tx = self.0.db.begin().await?;
+        let forgotten = clusters::forget(&mut tx, service).await?;
+        if withdrawn.is_none() && forgotten.is_some_and(|cluster| cluster.epoch > 0) {
+            let why = "its cluster was published in this moment".to_owned();
+            return Ok(Outcome::Again { after_ms: LOOK_AGAIN_MS, why });
         }
         let kind = store::kind_of(&mut tx, service).await?;
         let mut hosts = store::delete(&mut tx, service).await?;
@@ -169,4 +173,54 @@ fn with_absence(why: String, host: &HostRow, now_ms: i64) -> String {
 
 fn rfc3339(at_ms: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(at_ms / 1000).ok()?.format(&Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Role;
+    use crate::clusters::test_support::{Held, Stage, actor, until, user};
+    use crate::metadata::external;
+
+    /// A stage with a published cluster, and its service.
+    async fn stage() -> (Stage, String) {
+        let stage = Stage::set().await;
+        // Never dialled: the stage has a store of its own. With none at all no node would matter.
+        let plain = external::NewExternal { addresses: "10.0.0.1:2181".to_owned(), ..external::NewExternal::default() };
+        let olga = user("olga", Role::Operator);
+        external::choose(&stage.app, actor(&olga), &stage.environment, plain, now_ms()).await.unwrap();
+        let service = stage.published().await.service_id.unwrap();
+        (stage, service)
+    }
+
+    #[tokio::test]
+    async fn while_the_metadata_is_slow_everybody_else_can_write() {
+        let (stage, service) = stage().await;
+        let held = Held::of(&stage.meta, "/zms/cluster/kafka");
+        stage.app.metadata.with(&stage.environment.id, held.clone()).await;
+        let performer = Performer(stage.app.clone());
+        let removing = tokio::spawn(async move { performer.ensure_rows_gone(&service).await });
+        until("the node is being taken away", async || held.waiting() == 1).await;
+        let second = std::time::Duration::from_secs(1);
+        let tx = tokio::time::timeout(second, stage.app.db.begin()).await.expect("somebody else holds the database").unwrap();
+        tx.rollback().await.unwrap();
+        held.release();
+        assert_eq!(removing.await.unwrap().unwrap(), Outcome::Done(Command::Finished));
+        assert_eq!(stage.node("/zms/cluster/kafka"), "");
+    }
+
+    #[tokio::test]
+    async fn a_row_stays_as_long_as_its_node_and_the_step_says_why() {
+        let (stage, service) = stage().await;
+        let role = stage.node("/zms/system/role");
+        stage.meta.put("/zms/system/role", role.replace("active", "standby"));
+        let performer = Performer(stage.app.clone());
+        let refused = performer.ensure_rows_gone(&service).await.unwrap();
+        assert!(matches!(&refused, Outcome::Failed(why) if why.contains("standby")), "{refused:?}");
+        assert!(clusters::of_service(&stage.app.db, &service).await.unwrap().is_some());
+        stage.meta.put("/zms/system/role", role);
+        assert_eq!(performer.ensure_rows_gone(&service).await.unwrap(), Outcome::Done(Command::Finished));
+        assert!(clusters::of_service(&stage.app.db, &service).await.unwrap().is_none());
+        assert_eq!(stage.node("/zms/cluster/kafka"), "");
+    }
 }

@@ -46,7 +46,8 @@ pub(crate) async fn forget_store(tx: &mut Tx, environment_id: &str, purpose: &st
 /// Chooses stores: service name by purpose, an empty name for none. Purposes that are not named stay.
 ///
 /// # Errors
-/// [`Error::Invalid`] at the purpose if there is no such service or it is of another kind.
+/// [`Error::Invalid`] at the purpose if there is no such service or it is of another kind; [`Error::Conflict`] for another metadata store once nodes are
+/// published: nothing copies them.
 pub async fn choose_stores(
     app: &App,
     actor: Actor<'_>,
@@ -56,6 +57,8 @@ pub async fn choose_stores(
 ) -> Result<()> {
     let target = format!("environment/{}", environment.name);
     actor.require(&app.db, Role::Operator, "environment.stores", &target, now_ms).await?;
+    let published = external::published(&app.db, &environment.id).await?;
+    let elsewhere = external::find(&app.db, &environment.id).await?.is_some();
     let mut tx = app.db.begin().await?;
     let before = store::stores(&mut *tx, &environment.id).await?;
     let services = store::services(&mut *tx, &environment.id).await?;
@@ -67,6 +70,11 @@ pub async fn choose_stores(
         if service.is_none() && !name.is_empty() {
             let name = name.chars().take(64).collect::<String>();
             return Err(Error::invalid(purpose, move |m| m.services_not_a_store(&name, kind)));
+        }
+        let present = before.get(purpose);
+        let moves = present.is_some_and(|present| present != name) || elsewhere && service.is_some();
+        if purpose == "metadata" && moves && published > 0 {
+            return Err(Error::conflict(move |m| m.services_store_published(published)));
         }
         store::choose_store(&mut tx, &environment.id, purpose, service.map(|row| row.id.as_str())).await?;
         if purpose == "metadata" && service.is_some() {

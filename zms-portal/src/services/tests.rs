@@ -361,6 +361,24 @@ async fn a_store_is_of_the_right_kind_and_the_first_stays_until_a_person_chooses
     choose("metadata", "two").await.unwrap();
     choose("metrics", "").await.unwrap();
     assert_eq!(names(stores(app, environment).await.unwrap()), ["metadata two"]);
+    // Nodes that were published stand in that one, and nothing copies them.
+    let new = crate::clusters::NewCluster {
+        name: "old".to_owned(),
+        kind: "kafka".to_owned(),
+        addresses: "10.0.0.9:9092".to_owned(),
+        ..crate::clusters::NewCluster::default()
+    };
+    crate::clusters::adopt(app, actor(operator), environment, &new, now_ms()).await.unwrap();
+    choose("metadata", "one").await.unwrap();
+    let mut tx = app.db.begin().await.unwrap();
+    sqlx::query("update clusters set epoch = 1 where name = 'old'").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    for name in ["two", ""] {
+        assert!(matches!(choose("metadata", name).await, Err(Error::Conflict(_))), "{name}");
+    }
+    choose("metadata", "one").await.unwrap();
+    choose("metrics", "metrics").await.unwrap();
+    assert_eq!(names(stores(app, environment).await.unwrap()), ["metadata one", "metrics metrics"]);
 }
 
 #[tokio::test]
