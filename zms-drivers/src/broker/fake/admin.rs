@@ -69,13 +69,17 @@ pub(super) fn ends(topic: &TopicState, speaks: impl Fn(i32) -> bool) -> Ends {
     (0_i32..).zip(&topic.partitions).map(|(id, partition)| (id.into(), known(partition))).collect()
 }
 
+fn protocol(group: &Members) -> String {
+    group.protocol.clone().unwrap_or_else(|| "classic".to_owned())
+}
+
 pub(super) fn summary(name: &PhysicalName, group: Option<&Members>) -> GroupSummary {
     let state = match group {
         None => GroupState::Dead,
         Some(group) if group.members.is_empty() => GroupState::Empty,
         Some(_) => GroupState::Stable,
     };
-    GroupSummary { name: name.clone(), state, protocol: group.map(|_| "classic".to_owned()).unwrap_or_default() }
+    GroupSummary { name: name.clone(), state, protocol: group.map(protocol).unwrap_or_default() }
 }
 
 /// The offset that a wish means on a partition; `None`: the wish says nothing about it.

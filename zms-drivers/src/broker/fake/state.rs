@@ -72,6 +72,8 @@ impl PartitionState {
 #[derive(Debug, Default)]
 pub(super) struct GroupState {
     pub committed: BTreeMap<PhysicalName, BTreeMap<PartitionId, i64>>,
+    /// As its members say; `None`: as Kafka's do.
+    pub protocol: Option<String>,
     pub members: BTreeMap<u64, MemberState>,
     /// What its members are told next, each once.
     pub problems: VecDeque<BrokerError>,
@@ -120,6 +122,11 @@ impl FakeCluster {
             state.silent.remove(&broker);
             state.silent.extend(silent.then_some(broker));
         });
+    }
+
+    /// From now on a group is of this protocol: `broadcasting`, as members on RocketMQ say.
+    pub fn set_protocol(&self, group: &PhysicalName, protocol: &str) {
+        self.change(|state| state.groups.entry(group.clone()).or_default().protocol = Some(protocol.to_owned()));
     }
 
     /// A topic with so many partitions, replicated to one broker; nothing happens if it is there.

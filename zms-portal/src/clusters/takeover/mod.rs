@@ -6,10 +6,11 @@ mod flow;
 mod glob;
 mod perform;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use zms_core::metadata::BrokerKind;
 use zms_core::names::PhysicalName;
 
 pub use flow::{State, TakeOver};
@@ -56,6 +57,9 @@ pub struct Item {
     pub governed: Governed,
     /// A group's topics.
     pub on: Vec<String>,
+    /// Whether each member of a group gets every message (broadcasting), as those that are connected say. Absent: nobody is connected who says it, and it
+    /// would be taken over as one whose members share. Absent for topics.
+    pub broadcast: Option<bool>,
 }
 
 /// What a take-over would do.
@@ -95,20 +99,50 @@ pub async fn preview(app: &App, cluster: &Cluster, choice: &Choice, now_ms: i64)
     let mut preview = Preview { published: cluster.epoch > 0, ..Preview::default() };
     for topic in picture.topics.iter().filter(|topic| fits(&topic.name, &choice.topics)) {
         let governed = register.topic(cluster, &topic.name);
-        preview.topics.push(Item { name: topic.name.to_string(), governed, on: Vec::new() });
+        preview.topics.push(Item { name: topic.name.to_string(), governed, on: Vec::new(), broadcast: None });
     }
     let chosen = Preview::free(&preview.topics);
     for group in picture.groups.iter().filter(|group| fits(&group.name, &choice.groups)) {
         let on: Vec<&PhysicalName> = group.on.iter().map(|on| &on.topic).collect();
         let governed = register.group(cluster, &group.name, &on, |topic| chosen.contains(topic.as_str()));
         let on = on.iter().map(|topic| topic.to_string()).collect();
-        preview.groups.push(Item { name: group.name.to_string(), governed, on });
+        preview.groups.push(Item { name: group.name.to_string(), governed, on, broadcast: broadcasts(cluster, "") });
+    }
+    if cluster.broker == BrokerKind::RocketMq && preview.groups.iter().any(|item| item.governed == Governed::Free) {
+        let said = models(app, cluster).await;
+        for item in &mut preview.groups {
+            item.broadcast = said.get(&item.name).and_then(|protocol| broadcasts(cluster, protocol));
+        }
     }
     for items in [&mut preview.topics, &mut preview.groups] {
         items.retain(|item| item.governed != Governed::Yes);
         items.sort_by_key(|item| (item.governed != Governed::Free, item.governed == Governed::Internal));
     }
     Ok(preview)
+}
+
+/// Whether each member of a group gets every message; `None` where nobody says so. On Kafka members always share.
+fn broadcasts(cluster: &Cluster, protocol: &str) -> Option<bool> {
+    match (cluster.broker, protocol) {
+        (BrokerKind::Kafka, _) | (BrokerKind::RocketMq, "clustering") => Some(false),
+        (BrokerKind::RocketMq, "broadcasting") => Some(true),
+        (BrokerKind::RocketMq, _) => None,
+    }
+}
+
+/// What members say of their groups, by name; nothing where they cannot be asked, and then the page says that it is not known.
+async fn models(app: &App, cluster: &Cluster) -> BTreeMap<String, String> {
+    let asked = match app.brokers.admin(cluster) {
+        Ok(admin) => admin.groups().await,
+        Err(error) => Err(error),
+    };
+    match asked {
+        Ok(groups) => groups.into_iter().map(|group| (group.name.to_string(), group.protocol)).collect(),
+        Err(error) => {
+            tracing::warn!(%error, cluster = %cluster.name, "members were not asked whether their groups broadcast");
+            BTreeMap::new()
+        }
+    }
 }
 
 /// Takes over what of a choice can be; for operators. The flow's id.

@@ -6,6 +6,7 @@ use zms_core::metadata::{ConsumeFrom, Order};
 use zms_core::names::{GroupName, PhysicalName, TopicName};
 
 use super::super::{Cluster, by_id};
+use super::broadcasts;
 use super::flow::{Command, Effect, TakeOver};
 use crate::app::{App, new_id};
 use crate::db::is_taken;
@@ -130,7 +131,8 @@ impl Performer {
 
     async fn keep_group(&self, cluster: &Cluster, name: GroupName, owner: &str, now_ms: i64) -> Result<Group, Hindrance> {
         let app = &self.0;
-        let asked = app.brokers.admin(cluster)?.committed(&[PhysicalName::from(name.clone())]).await?;
+        let (admin, names) = (app.brokers.admin(cluster)?, [PhysicalName::from(name.clone())]);
+        let asked = admin.committed(&names).await?;
         let committed = asked.into_iter().next().ok_or_else(|| stuck("it is not there any more"))??;
         let mut bound = Vec::new();
         for topic in committed.keys() {
@@ -143,13 +145,16 @@ impl Performer {
         if bound.is_empty() {
             return Err(stuck("it committed nothing: nobody knows what it consumes"));
         }
+        // Shared out among clients, the messages of a group that broadcasts would be missing at all members but one.
+        let said = admin.describe_groups(&names).await?;
+        let broadcast = said.first().and_then(|group| broadcasts(cluster, &group.summary.protocol)).unwrap_or(false);
         let group = Group {
             id: new_id(),
             environment_id: cluster.environment_id.clone(),
             name,
             // Its commits say where it stands; on a partition that is added later nothing is left out.
             from: ConsumeFrom::Earliest,
-            broadcast: false,
+            broadcast,
             owner: owner.to_owned(),
             about: String::new(),
             state: State::Active,

@@ -191,3 +191,35 @@ async fn a_take_over_waits_for_what_is_away_and_goes_on() {
     assert!(stage.node("/zms/consumergroup/billing").contains("bindingTopic=orders"));
     browser.get("/e/dev/clusters/old-kafka", "en").await.is(200).shows(&["2 taken over, 0 not"]);
 }
+
+#[tokio::test]
+async fn a_group_that_broadcasts_is_taken_over_as_one_and_where_nobody_says_it_the_page_does() {
+    let stage = stage().await;
+    publish_it(&stage).await;
+    let there = zms_drivers::broker::fake::FakeCluster::new("rocket", 1);
+    there.make_topic(&name("prices"), 1);
+    for (group, said) in [("everybody", "broadcasting"), ("shared", "clustering"), ("asleep", "")] {
+        there.ensure_offsets(&name(group), &name("prices"), &OffsetWish::Earliest).await.unwrap();
+        there.set_protocol(&name(group), said);
+    }
+    stage.app.brokers.fake_at("10.0.0.6:9876", &there);
+    let olga = user("olga", Role::Operator);
+    let wish = super::super::NewCluster { kind: "rocketmq".into(), ..super::adopting::wish("rocket", "10.0.0.6:9876") };
+    super::super::adopt(&stage.app, actor(&olga), &stage.environment, &wish, now_ms()).await.unwrap();
+    let flow = publish(&stage.app, actor(&olga), &stage.environment, "rocket", now_ms()).await.unwrap();
+    until("it is published", async || stage.app.engine.view(&flow).await.unwrap().status.is_final()).await;
+    let cluster = super::super::find(&stage.app.db, &stage.environment.id, "rocket").await.unwrap();
+    let preview = takeover::preview(&stage.app, &cluster, &everything(), now_ms()).await.unwrap();
+    let said: Vec<_> = preview.groups.iter().map(|item| (item.name.as_str(), item.broadcast)).collect();
+    assert_eq!(said, [("asleep", None), ("everybody", Some(true)), ("shared", Some(false))]);
+    let page = Browser::of(&stage.app).get("/e/dev/clusters/rocket/take-over", "en").await.is(200);
+    page.shows(&["every member gets every message", "Nobody is connected"]);
+    let flow =
+        takeover::take_over(&stage.app, actor(&olga), &stage.environment, "rocket", &everything(), now_ms()).await.unwrap();
+    until("it is done", async || stage.app.engine.view(&flow).await.unwrap().status.is_final()).await;
+    for (group, broadcast) in [("everybody", true), ("shared", false), ("asleep", false)] {
+        let node = stage.node(&format!("/zms/consumergroup/{group}"));
+        assert!(node.contains(&format!("broadcast={broadcast}")), "{group}: {node}");
+        assert_eq!(groups::find(&stage.app.db, &stage.environment.id, group).await.unwrap().broadcast, broadcast, "{group}");
+    }
+}
