@@ -243,3 +243,47 @@ async fn wait_for_signal() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use serde_json::Value;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::services::test_support::TestApp;
+
+    async fn get(router: &Router, path: &str) -> (StatusCode, String) {
+        let answer = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn both_listeners_say_that_they_live_and_only_the_local_one_gives_our_metrics() {
+        let test = TestApp::start().await;
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let (ui, local) = (ui_router(&test.app), local_router(test.app.clone(), recorder.handle()));
+        let _recording = ::metrics::set_default_local_recorder(&recorder);
+        for router in [&ui, &local] {
+            assert_eq!(get(router, "/livez").await, (StatusCode::OK, "ok\n".to_owned()));
+            assert_eq!(get(router, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
+            let (status, version) = get(router, "/version").await;
+            let version: Value = serde_json::from_str(&version).unwrap();
+            assert_eq!((status, version), (StatusCode::OK, serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })));
+        }
+        let (status, text) = get(&local, "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        // By route, as a request to the other listener counted.
+        let counted = |line: &&str| line.starts_with("zms_portal_request_seconds") && line.contains("route=\"/readyz\"");
+        assert!(text.lines().find(counted).is_some_and(|line| line.contains("status=\"200\"")), "{text}");
+        assert_eq!(get(&ui, "/metrics").await.0, StatusCode::NOT_FOUND);
+
+        // It lives without its database, but is not to be asked for anything.
+        test.app.db.read().close().await;
+        let (status, why) = get(&local, "/readyz").await;
+        assert!(status == StatusCode::SERVICE_UNAVAILABLE && why.contains("database"), "{status} {why}");
+        assert_eq!(get(&local, "/livez").await.0, StatusCode::OK);
+    }
+}
