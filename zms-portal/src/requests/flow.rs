@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn what_somebody_has_already_waits_and_is_looked_for_again() {
         let found = Command::Found { topics: vec!["orders".into()], groups: Vec::new() };
-        let waits = walk(begin(plan(&["a"])), &[found.clone()]);
+        let waits = walk(begin(plan(&["a"])), std::slice::from_ref(&found));
         assert_eq!(Create::status(&waits), Status::Waiting);
         assert!(!Create::wanted(&waits, &Effect::Look { plan: plan(&["a"]) }));
         let again = Create::step(&waits, &Command::Retry).unwrap();
