@@ -123,8 +123,8 @@ impl Zms {
     }
 
     /// Sends; ends when the topic's cluster keeps the message as it is set to, or with the reason why not. Kafka: every in-sync replica has it.
-    /// RocketMQ: its master has it; with `SYNC_MASTER` a slave too, with `SYNC_FLUSH` the master's disk. Only the first message to a topic waits
-    /// for metadata. Dropping the future does not take the message back.
+    /// RocketMQ: its master has it, with `SYNC_MASTER` also a slave if one is in reach, with `SYNC_FLUSH` the master's disk. Only the first message
+    /// to a topic waits for metadata. Dropping the future does not take the message back.
     ///
     /// # Errors
     /// [`Error::is_passing`] says whether sending again later may help. After a time-out the message may be there nevertheless.

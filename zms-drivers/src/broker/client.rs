@@ -82,8 +82,8 @@ impl Incoming {
 #[async_trait]
 pub trait Producer: Send + Sync + 'static {
     /// Ends when the message is kept as its cluster is set to keep it, or with the reason why not; the driver retries passing states within
-    /// its own delivery deadline. Kafka: every in-sync replica has it. RocketMQ: its master has it, and with `SYNC_MASTER` a slave too, with
-    /// `SYNC_FLUSH` the master's disk; an `ASYNC_MASTER` that is lost takes with it what its slaves had not copied yet.
+    /// its own delivery deadline. Kafka: every in-sync replica has it. RocketMQ: its master has it, with `SYNC_MASTER` also a slave if
+    /// one is in reach, with `SYNC_FLUSH` the master's disk; an `ASYNC_MASTER` that is lost takes with it what its slaves had not copied yet.
     async fn send(&self, message: Outgoing) -> Result<Placed, BrokerError>;
     /// Learns a topic's leaders and dials them, so that the first send does not wait.
     async fn warm(&self, topic: &PhysicalName) -> Result<(), BrokerError>;

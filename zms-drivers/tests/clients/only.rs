@@ -25,6 +25,7 @@ only![
     Kind::Kafka => in_order_kafka_delivers_nothing_again,
     Kind::Fake | Kind::RocketMq { .. } => a_delayed_message_comes_later,
     Kind::Fake | Kind::RocketMq { .. } => in_order_the_next_message_waits_for_the_one_before,
+    Kind::RocketMq { .. } => what_failed_before_is_done_by_a_member_in_order,
     Kind::RocketMq { .. } => what_rocketmq_cannot_keep_is_refused_by_name,
     Kind::RocketMq { .. } => an_empty_message_is_a_message,
     Kind::RocketMq { new: true } => new_brokers_take_any_delay,
@@ -164,6 +165,26 @@ async fn in_order_the_next_message_waits_for_the_one_before(bench: &dyn Bench) {
     assert_eq!(next.receive().await.unwrap().placed.offset, 3);
     assert!(begun.elapsed() < Duration::from_secs(20), "a lock was left behind");
     next.close(DELIVERY).await.unwrap();
+}
+
+async fn what_failed_before_is_done_by_a_member_in_order(bench: &dyn Bench) {
+    let topic = topic(bench, "failed-before", 1).await;
+    send_all(bench, &topic, None, 2).await;
+    let before = member(bench, &topic, ConsumeFrom::Earliest);
+    for message in receive(&before, 2).await {
+        before.failed(&message).await.unwrap();
+    }
+    before.close(DELIVERY).await.unwrap();
+    let mut subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
+    subscription.ordered = true;
+    let consumer = bench.consumer(&subscription);
+    // Both wait in one queue: the second one comes only if the first one was found there.
+    for _ in 0..2 {
+        let message = consumer.receive().await.unwrap();
+        assert_eq!((message.attempt, consumer.is_open(&message)), (1, true));
+        consumer.done(&message).unwrap();
+    }
+    consumer.close(DELIVERY).await.unwrap();
 }
 
 async fn what_rocketmq_cannot_keep_is_refused_by_name(bench: &dyn Bench) {
