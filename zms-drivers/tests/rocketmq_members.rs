@@ -105,7 +105,7 @@ fn queues(consumer: &Arc<dyn Consumer>) -> BTreeMap<String, usize> {
     count
 }
 
-/// Longer than a connection may be silent, than a name server waits for a heartbeat of a client, and than a lock is renewed.
+/// Longer than a connection may be silent (10 s) and than a pull is waited for (18 s); a lock of a queue is renewed once meanwhile, in vain.
 const HANGS: Duration = Duration::from_secs(20);
 
 async fn a_broker_that_hangs_delays_no_other(bench: &Bench) {
