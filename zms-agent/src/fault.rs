@@ -1,4 +1,4 @@
-//! Places where a test can kill the agent. Built into debug builds only.
+//! Places where a test can kill the agent: before and after each step's work. Preflight is a part of the steps register and start. Built into debug builds only.
 //!
 //! `ZMS_FAULT_KILL_AT=<step>:<before|after>` with `ZMS_FAULT_MARK=<file>`: the agent kills itself with SIGKILL the first time
 //! it gets there, and leaves the file as a proof that it got there.

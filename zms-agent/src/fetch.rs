@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 use zms_core::names::Sha512;
 use zms_core::package::{Manifest, PackageRef};
 
+use crate::disk;
 use crate::layout::Layout;
 use crate::portal::error::CallError;
 use crate::portal::link::Link;
@@ -50,7 +51,7 @@ pub enum FetchError {
         /// Size or hash that was promised.
         wanted: String,
     },
-    /// Reading or writing failed; what is there stays for the next try.
+    /// Reading or writing failed; what is there stays for the next try, but not on a full disk.
     #[error("package {package}: {doing}: {source}")]
     Io {
         /// Name and version.
@@ -69,65 +70,126 @@ pub fn present(layout: &Layout, package: &PackageRef) -> bool {
 
 /// Brings one archive. A cut transfer goes on where it stopped; a wrong hash deletes what came.
 pub async fn fetch(layout: &Layout, source: &Source, package: &PackageRef) -> Result<(), FetchError> {
-    let label = format!("{} {}", package.name, package.version);
-    let failed = |doing: &'static str| {
-        let package = label.clone();
-        move |source| FetchError::Io { package, doing, source }
-    };
-    fs::create_dir_all(layout.archives()).await.map_err(failed("making the archive folder"))?;
-    let part = layout.archives().join(format!(".part-{}", package.sha512));
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&part)
-        .await
-        .map_err(failed("opening the part file"))?;
-
-    let mut hasher = Hasher::new();
-    let mut have = hash_existing(&mut file, &mut hasher).await.map_err(failed("reading what is there"))?;
-    if have > package.size {
-        file.set_len(0).await.map_err(failed("emptying the part file"))?;
-        file.seek(SeekFrom::Start(0)).await.map_err(failed("emptying the part file"))?;
-        hasher = Hasher::new();
-        have = 0;
-    }
+    let part = Part::open(layout, package).await?;
     // A part that is whole was not put in place because we were killed; nobody has bytes beyond it.
-    let mut chunks = if have < package.size { source.open(package, have).await? } else { futures::stream::empty().boxed() };
-    while let Some(chunk) = chunks.next().await {
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                // What came counts at the next try.
-                file.flush().await.map_err(failed("writing (is the disk full?)"))?;
-                return Err(failed("receiving")(error));
+    let chunks = match package.size - part.have {
+        0 => futures::stream::empty().boxed(),
+        missing => {
+            // Others write on this disk too: what does not fit is not begun.
+            if let Some(problem) = crate::preflight::too_little_space(&layout.archives(), (missing >> 20) + 1) {
+                let source = io::Error::new(io::ErrorKind::StorageFull, problem);
+                return Err(FetchError::Io { package: label(package), doing: "receiving", source });
             }
-        };
-        have += chunk.len() as u64;
-        if have > package.size {
-            break;
+            source.open(package, part.have).await?
         }
-        hasher.update(&chunk);
-        file.write_all(&chunk).await.map_err(failed("writing (is the disk full?)"))?;
-    }
-    file.sync_all().await.map_err(failed("writing (is the disk full?)"))?;
+    };
+    part.receive(chunks).await
+}
 
-    if have < package.size {
-        let cut = io::Error::new(io::ErrorKind::UnexpectedEof, format!("{have} of {} bytes came", package.size));
-        return Err(failed("receiving")(cut));
+/// As much of an archive as has come.
+struct Part<'a> {
+    layout: &'a Layout,
+    package: &'a PackageRef,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+    have: u64,
+}
+
+impl<'a> Part<'a> {
+    /// What an earlier transfer left, or nothing.
+    async fn open(layout: &'a Layout, package: &'a PackageRef) -> Result<Self, FetchError> {
+        let failed = |doing| failed(layout, package, doing);
+        fs::create_dir_all(layout.archives()).await.map_err(failed("making the archive folder"))?;
+        let path = layout.archives().join(format!(".part-{}", package.sha512));
+        let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).await;
+        let mut file = opened.map_err(failed("opening the part file"))?;
+        let mut hasher = Hasher::new();
+        let mut have = hash_existing(&mut file, &mut hasher).await.map_err(failed("reading what is there"))?;
+        if have > package.size {
+            file.set_len(0).await.map_err(failed("emptying the part file"))?;
+            file.seek(SeekFrom::Start(0)).await.map_err(failed("emptying the part file"))?;
+            hasher = Hasher::new();
+            have = 0;
+        }
+        Ok(Self { layout, package, path, file, hasher, have })
     }
-    let found = hex(&hasher.finalize());
-    if have > package.size || found != package.sha512.as_str() {
-        fs::remove_file(&part).await.map_err(failed("deleting the wrong archive"))?;
-        let (found, wanted) = if have > package.size {
-            ("more bytes".to_owned(), format!("{} bytes", package.size))
-        } else {
-            (format!("SHA-512 {found:.12}…"), format!("SHA-512 {:.12}…", package.sha512.as_str()))
+
+    fn failed(&self, doing: &'static str) -> impl Fn(io::Error) -> FetchError + use<> {
+        failed(self.layout, self.package, doing)
+    }
+
+    /// Takes the rest, and puts the archive in place if it is the right one.
+    async fn receive(mut self, mut chunks: Chunks) -> Result<(), FetchError> {
+        while let Some(chunk) = chunks.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    // What came counts at the next try.
+                    if let Err(error) = self.file.flush().await {
+                        return Err(self.not_written(error).await);
+                    }
+                    return Err(self.failed("receiving")(error));
+                }
+            };
+            self.have += chunk.len() as u64;
+            if self.have > self.package.size {
+                break;
+            }
+            self.hasher.update(&chunk);
+            if let Err(error) = self.file.write_all(&chunk).await {
+                return Err(self.not_written(error).await);
+            }
+        }
+        // The last write goes on in the background, and only `flush` says how it ended.
+        let written = match self.file.flush().await {
+            Ok(()) => self.file.sync_all().await,
+            Err(error) => Err(error),
         };
-        return Err(FetchError::Corrupt { package: label, found, wanted });
+        match written {
+            Ok(()) => self.finish().await,
+            Err(error) => Err(self.not_written(error).await),
+        }
     }
-    fs::rename(&part, layout.archive(&package.sha512)).await.map_err(failed("putting the archive in place"))
+
+    /// Where the disk is full a part is given up: what it takes is worth more to the servers that write there.
+    async fn not_written(self, error: io::Error) -> FetchError {
+        if disk::is_full(&error)
+            && let Err(error) = fs::remove_file(&self.path).await
+        {
+            tracing::warn!(file = %self.path.display(), %error, "cannot delete a part of an archive from a full disk");
+        }
+        self.failed("writing")(error)
+    }
+
+    async fn finish(self) -> Result<(), FetchError> {
+        let (have, size) = (self.have, self.package.size);
+        if have < size {
+            let cut = io::Error::new(io::ErrorKind::UnexpectedEof, format!("{have} of {size} bytes came"));
+            return Err(self.failed("receiving")(cut));
+        }
+        let failed = |doing| self.failed(doing);
+        let (found, wanted) = (hex(&self.hasher.clone().finalize()), &self.package.sha512);
+        if have > size || found != wanted.as_str() {
+            fs::remove_file(&self.path).await.map_err(failed("deleting the wrong archive"))?;
+            let (found, wanted) = if have > size {
+                ("more bytes".to_owned(), format!("{size} bytes"))
+            } else {
+                (format!("SHA-512 {found:.12}…"), format!("SHA-512 {:.12}…", wanted.as_str()))
+            };
+            return Err(FetchError::Corrupt { package: label(self.package), found, wanted });
+        }
+        fs::rename(&self.path, self.layout.archive(wanted)).await.map_err(failed("putting the archive in place"))
+    }
+}
+
+fn label(package: &PackageRef) -> String {
+    format!("{} {}", package.name, package.version)
+}
+
+fn failed(layout: &Layout, package: &PackageRef, doing: &'static str) -> impl Fn(io::Error) -> FetchError + use<> {
+    let (package, place) = (label(package), layout.archives());
+    move |source| FetchError::Io { package: package.clone(), doing, source: disk::told(source, &place) }
 }
 
 async fn hash_existing(file: &mut File, hasher: &mut Hasher) -> io::Result<u64> {
@@ -175,7 +237,7 @@ fn secret_in_folder(folder: &Path, reference: &str) -> Result<String, String> {
 }
 
 fn of_portal(link: &Link, package: &PackageRef, error: CallError) -> FetchError {
-    let label = format!("{} {}", package.name, package.version);
+    let label = label(package);
     match error {
         CallError::Refused { status: 404, .. } => {
             FetchError::Absent { package: label, place: link.now().url().to_owned(), sha512: package.sha512.to_string() }
@@ -185,7 +247,7 @@ fn of_portal(link: &Link, package: &PackageRef, error: CallError) -> FetchError 
 }
 
 async fn open_in_folder(folder: &Path, package: &PackageRef, offset: u64) -> Result<Chunks, FetchError> {
-    let label = format!("{} {}", package.name, package.version);
+    let label = label(package);
     let failed = |doing, source| FetchError::Io { package: label.clone(), doing, source };
     let archive = find_in_folder(folder, &package.sha512).await.map_err(|e| failed("reading the package folder", e))?;
     let Some(archive) = archive else {
@@ -236,6 +298,7 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::disk::tests::small_disk;
 
     /// Puts an archive with these bytes and its manifest into `folder`.
     pub(crate) fn stock(folder: &Path, name: &str, bytes: &[u8]) -> PackageRef {
@@ -307,6 +370,41 @@ pub(crate) mod tests {
         std::fs::write(folder.join("thing.tar.zst"), b"01234").unwrap();
         let error = fetch(&layout, &source, &package).await.unwrap_err().to_string();
         assert!(error.contains("5 of 10 bytes"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_does_not_fit_is_not_begun_and_one_that_fills_the_disk_is_given_up() {
+        let name = "fetch::tests::an_archive_that_does_not_fit_is_not_begun_and_one_that_fills_the_disk_is_given_up";
+        let Some(small) = small_disk(name) else { return };
+        let (_keep, _, source, folder) = place();
+        let layout = Layout::new(small.join("zms")).unwrap();
+        let package = stock(&folder, "thing", &vec![7; 3 << 20]);
+        let left = || -> Vec<u64> {
+            std::fs::read_dir(layout.archives()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect()
+        };
+        std::fs::write(small.join("other"), vec![0; 2 << 20]).unwrap();
+        let error = fetch(&layout, &source, &package).await.unwrap_err().to_string();
+        assert!(error.contains("thing 1.0") && error.contains("MiB free; 4 MiB are needed"), "{error}");
+        assert_eq!(left(), [0], "nothing was written");
+
+        // Somebody else takes what is left while the archive comes: before its middle, and before its end.
+        for whole in [1_usize, 2] {
+            std::fs::remove_file(small.join("other")).unwrap();
+            let other = small.join("other");
+            let chunks = futures::stream::iter(0..3_usize).map(move |n| {
+                if n == whole {
+                    std::fs::write(&other, vec![0; 8 << 20]).unwrap_err();
+                }
+                Ok(vec![7; 1 << 20])
+            });
+            let part = Part::open(&layout, &package).await.unwrap();
+            let error = part.receive(chunks.boxed()).await.unwrap_err().to_string();
+            assert!(error.contains("is full; free space"), "after {whole} MiB: {error}");
+            assert_eq!(left(), [0_u64; 0], "after {whole} MiB");
+        }
+        std::fs::remove_file(small.join("other")).unwrap();
+        fetch(&layout, &source, &package).await.unwrap();
+        assert!(present(&layout, &package));
     }
 
     #[tokio::test]

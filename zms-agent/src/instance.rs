@@ -193,6 +193,7 @@ async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) ->
 
 /// Does nothing stand against a start? What does is put into the decision.
 async fn fit(shared: &Shared, spec: &InstanceSpec, decision: &mut Decision) -> bool {
+    fault::point(Step::Preflight, Moment::Before);
     let (layout, checked) = (shared.layout.clone(), spec.clone());
     let checks = tokio::task::spawn_blocking(move || preflight::check(&layout, &checked));
     let problems = checks.await.unwrap_or_else(|panic| vec![panic.to_string()]);
@@ -200,6 +201,7 @@ async fn fit(shared: &Shared, spec: &InstanceSpec, decision: &mut Decision) -> b
         decision.step = Step::Preflight;
         decision.why = problems.join("; ");
     }
+    fault::point(Step::Preflight, Moment::After);
     problems.is_empty()
 }
 

@@ -9,6 +9,7 @@ use tar::EntryType;
 use zms_core::package::PackageRef;
 
 use crate::layout::Layout;
+use crate::{disk, preflight};
 
 /// Most entries an archive may have.
 const MAX_ENTRIES: u64 = 200_000;
@@ -38,37 +39,70 @@ pub enum UnpackError {
     },
 }
 
-/// Is it unpacked?
+/// Is it unpacked? Its folder comes into being by a rename, after everything in it is on the disk.
 pub fn present(layout: &Layout, package: &PackageRef) -> bool {
     layout.release(package).is_dir()
 }
 
 /// Unpacks one archive into its folder. Blocks: call it where that is allowed.
 pub fn unpack(layout: &Layout, package: &PackageRef) -> Result<(), UnpackError> {
+    unpack_synced(layout, package, &mut disk::sync)
+}
+
+fn unpack_synced(
+    layout: &Layout,
+    package: &PackageRef,
+    sync: &mut dyn FnMut(&Path) -> io::Result<()>,
+) -> Result<(), UnpackError> {
     let label = format!("{} {}", package.name, package.version);
-    let io_failed = |source| UnpackError::Io { package: label.clone(), source };
-    let releases = layout.releases();
+    let (releases, archive) = (layout.releases(), layout.archive(&package.sha512));
+    let io_failed = |source| UnpackError::Io { package: label.clone(), source: disk::told(source, &releases) };
     fs::create_dir_all(&releases).map_err(io_failed)?;
     // One folder a package: a left-over of a killed agent is in the way only of the next try, which removes it.
     let temporary = releases.join(format!(".tmp-{}", package.folder()));
     if temporary.exists() {
         fs::remove_dir_all(&temporary).map_err(io_failed)?;
     }
+    // Others write on this disk too: what does not fit is not begun.
+    let bytes = unpacked_size(&archive).map_err(io_failed)?;
+    if let Some(problem) = preflight::too_little_space(&releases, (bytes >> 20) + 1) {
+        return Err(UnpackError::Io { package: label.clone(), source: io::Error::new(io::ErrorKind::StorageFull, problem) });
+    }
     fs::create_dir(&temporary).map_err(io_failed)?;
-    let unpacked = unpack_into(&temporary, &layout.archive(&package.sha512), &label);
+    // Without it a power cut could leave a folder of empty files, which counts as whole.
+    let synced = |()| disk::sync_tree(&temporary, sync).map_err(io_failed);
+    let unpacked = unpack_into(&temporary, &archive, &io_failed, &label).and_then(synced);
     if let Err(error) = unpacked {
         fs::remove_dir_all(&temporary).map_err(io_failed)?;
         return Err(error);
     }
     fs::rename(&temporary, layout.release(package)).map_err(io_failed)?;
-    crate::disk::sync_folder(&releases).map_err(io_failed)
+    disk::sync_folder(&releases).map_err(io_failed)
 }
 
-fn unpack_into(target: &Path, archive: &Path, package: &str) -> Result<(), UnpackError> {
-    let io_failed = |source| UnpackError::Io { package: package.to_owned(), source };
-    let file = File::open(archive).map_err(io_failed)?;
-    let plain = zstd::Decoder::new(BufReader::new(file)).map_err(io_failed)?;
-    let mut tar = tar::Archive::new(plain);
+fn open(archive: &Path) -> io::Result<tar::Archive<impl io::Read>> {
+    Ok(tar::Archive::new(zstd::Decoder::new(BufReader::new(File::open(archive)?))?))
+}
+
+/// Bytes of all entries, as far as they are allowed.
+fn unpacked_size(archive: &Path) -> io::Result<u64> {
+    let mut bytes = 0_u64;
+    for entry in open(archive)?.entries()? {
+        bytes = bytes.saturating_add(entry?.size());
+        if bytes > MAX_BYTES {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+fn unpack_into(
+    target: &Path,
+    archive: &Path,
+    io_failed: &impl Fn(io::Error) -> UnpackError,
+    package: &str,
+) -> Result<(), UnpackError> {
+    let mut tar = open(archive).map_err(io_failed)?;
     tar.set_preserve_permissions(true);
     tar.set_preserve_mtime(false);
     let (mut entries, mut bytes) = (0_u64, 0_u64);
@@ -129,6 +163,7 @@ fn link_stays_inside(path: &Path, link: &Path, hard: bool) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::disk::tests::small_disk;
     use crate::fetch::tests::stock;
 
     /// An archive of these files: path, mode, content.
@@ -147,7 +182,13 @@ pub(crate) mod tests {
     }
 
     async fn try_unpack(bytes: &[u8]) -> (tempfile::TempDir, Layout, PackageRef, Result<(), UnpackError>) {
-        let folder = tempfile::tempdir().unwrap();
+        try_unpack_in(tempfile::tempdir().unwrap(), bytes).await
+    }
+
+    async fn try_unpack_in(
+        folder: tempfile::TempDir,
+        bytes: &[u8],
+    ) -> (tempfile::TempDir, Layout, PackageRef, Result<(), UnpackError>) {
         let layout = Layout::new(folder.path().join("zms")).unwrap();
         let package = stock(folder.path(), "thing", bytes);
         crate::fetch::fetch(&layout, &crate::fetch::Source::Folder(folder.path().into()), &package).await.unwrap();
@@ -201,6 +242,50 @@ pub(crate) mod tests {
         fs::rename(layout.release(&package), layout.releases().join(format!(".tmp-{}", package.folder()))).unwrap();
         unpack(&layout, &package).unwrap();
         assert!(present(&layout, &package));
+    }
+
+    #[tokio::test]
+    async fn a_release_is_in_its_place_only_when_all_of_it_is_on_the_disk() {
+        let bytes = archive(&[("bin/run", 0o755, b"#!"), ("lib/a", 0o644, b"a")]);
+        let (_keep, layout, package, result) = try_unpack(&bytes).await;
+        result.unwrap();
+        let release = layout.release(&package);
+        fs::remove_dir_all(&release).unwrap();
+
+        let broken = unpack_synced(&layout, &package, &mut |_| Err(io::Error::other("the disk is broken"))).unwrap_err();
+        assert!(broken.to_string().contains("the disk is broken"), "{broken}");
+        assert_eq!(fs::read_dir(layout.releases()).unwrap().count(), 0, "nothing stays");
+
+        let mut synced = Vec::new();
+        let mut sync = |path: &Path| -> io::Result<()> {
+            assert!(!release.exists(), "{} is synced after the release is in its place", path.display());
+            let inside = path.strip_prefix(layout.releases()).unwrap().components().skip(1).collect::<std::path::PathBuf>();
+            synced.push(inside.display().to_string());
+            Ok(())
+        };
+        unpack_synced(&layout, &package, &mut sync).unwrap();
+        synced.sort();
+        assert_eq!(synced, ["", "bin", "bin/run", "lib", "lib/a"]);
+        assert!(present(&layout, &package));
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_too_small_is_told_and_nothing_stays() {
+        let Some(small) = small_disk("unpack::tests::a_disk_that_is_too_small_is_told_and_nothing_stays") else { return };
+        let names: Vec<String> = (0..100).map(|n| format!("file-{n}")).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), 0o644, &b"x"[..])).collect();
+        let large = vec![0; 5 << 20];
+        for (files, sentence) in [
+            (vec![("large", 0o644, large.as_slice())], "MiB free; 6 MiB are needed"),
+            // It has the bytes, but not the nodes.
+            (many, "is full; free space or file nodes there"),
+        ] {
+            let folder = tempfile::tempdir_in(&small).unwrap();
+            let (_keep, layout, package, result) = try_unpack_in(folder, &archive(&files)).await;
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("thing 1.0") && error.contains(sentence), "{error}");
+            assert!(!present(&layout, &package) && fs::read_dir(layout.releases()).unwrap().count() == 0, "{error}");
+        }
     }
 
     #[tokio::test]

@@ -2,30 +2,35 @@
 
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::{Host, example, free_port, kill_9, real};
-use zms_core::host::{InstanceSpec, Phase};
+use zms_core::host::{InstanceSpec, Phase, Step};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Every place where an agent can die, in the life that [`one_life`] leads.
-const POINTS: [&str; 14] = [
-    "fetch:before",
-    "fetch:after",
-    "unpack:before",
-    "unpack:after",
-    "render:before",
-    "render:after",
-    "register:before",
-    "register:after",
-    "stop:before",
-    "stop:after",
-    "start:before",
-    "start:after",
-    "remove:before",
-    "remove:after",
+/// Every step of the loop, in the order in which [`one_life`] comes to them.
+const STEPS: [Step; 11] = [
+    Step::Fetch,
+    Step::Unpack,
+    Step::Render,
+    Step::Supervisor,
+    Step::Preflight,
+    Step::Register,
+    Step::Health,
+    Step::Done,
+    Step::Stop,
+    Step::Start,
+    Step::Remove,
 ];
+
+/// Where an agent can die: before and after the work of each step.
+fn points(steps: &[Step]) -> Vec<String> {
+    steps.iter().flat_map(|step| ["before", "after"].map(|moment| format!("{step:?}:{moment}").to_lowercase())).collect()
+}
 
 fn version(spec: &InstanceSpec, greeting: &str, phase: Phase) -> InstanceSpec {
     let mut body = spec.body.clone();
@@ -35,25 +40,68 @@ fn version(spec: &InstanceSpec, greeting: &str, phase: Phase) -> InstanceSpec {
 
 /// Waits for the wanted state; whoever should act and is dead is started again, as systemd or a person would.
 fn settle(host: &mut Host, what: &str) {
+    settle_within(host, what, SOON);
+}
+
+fn settle_within(host: &mut Host, what: &str, within: Duration) {
     if host.agent_pid().is_none() {
         host.start_agent();
     }
     let gone = |h: &Host| h.agent_pid().is_none().then_some(false);
     let done = |h: &Host| h.settled().then_some(true);
-    while !host.until(what, SOON, |h| done(h).or_else(|| gone(h))) {
+    while !host.until(what, within, |h| done(h).or_else(|| gone(h))) {
         host.start_agent();
     }
 }
 
-fn one_life(point: &str) {
+/// The archive of supervisord, kept away from a host.
+struct Withheld(Vec<(PathBuf, PathBuf)>);
+
+impl Withheld {
+    fn new(packages: &Path) -> Self {
+        let entries = std::fs::read_dir(packages).unwrap().map(|entry| entry.unwrap().path());
+        let ours = entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("supervisor-"));
+        let away: Vec<_> = ours.map(|path| (path.clone(), packages.join("away").join(path.file_name().unwrap()))).collect();
+        assert!(!away.is_empty(), "{}: there is no supervisord", packages.display());
+        for (path, place) in &away {
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::rename(path, place).unwrap();
+        }
+        Self(away)
+    }
+
+    fn give(self) {
+        for (path, place) in &self.0 {
+            std::fs::rename(place, path).unwrap();
+        }
+    }
+}
+
+fn one_life(step: Step, point: &str) {
     let (keep, packages) = example::folder();
     let package = example::stock(&packages);
+    // Steps that a quick host may pass between two looks are held open until the agent died there.
+    let withheld = (step == Step::Supervisor).then(|| Withheld::new(&packages));
+    let gate = keep.path().join("may-listen");
     let mut host = Host::with_packages(packages);
-    let first = example::instance("fault-1", &package, free_port(), "one\n");
+    let mut first = example::instance("fault-1", &package, free_port(), "one\n");
+    first.body.exec.argv.push(gate.display().to_string());
+    let first = version(&first, "one\n", Phase::Running);
+    if step != Step::Health {
+        std::fs::write(&gate, "").unwrap();
+    }
     let mark = keep.path().join("reached");
     host.want(vec![first.clone()]);
     host.start_agent_with(&[("ZMS_FAULT_KILL_AT", point), ("ZMS_FAULT_MARK", mark.to_str().unwrap())]);
     host.until("the agent acts, or did", SOON, |h| (h.agent_pid().is_some() || mark.exists()).then_some(()));
+    if let Some(withheld) = withheld {
+        host.until("the agent died without supervisord", SOON, |_| mark.exists().then_some(()));
+        withheld.give();
+    }
+    if step == Step::Health {
+        host.until("the agent died before the instance listened", SOON, |_| mark.exists().then_some(()));
+        std::fs::write(&gate, "").unwrap();
+    }
     settle(&mut host, "it runs");
     assert_eq!(host.copies("fault-1").len(), 1, "{point}: one copy of the first version");
 
@@ -71,40 +119,90 @@ fn one_life(point: &str) {
 
 #[test]
 fn an_agent_killed_at_any_step_leaves_what_was_wanted_and_one_copy() {
-    for point in POINTS {
-        let begun = std::time::Instant::now();
-        one_life(point);
-        println!("killed at {point}: as wanted after {:.1} s", begun.elapsed().as_secs_f32());
+    for step in STEPS {
+        for point in points(&[step]) {
+            let begun = std::time::Instant::now();
+            one_life(step, &point);
+            println!("killed at {point}: as wanted after {:.1} s", begun.elapsed().as_secs_f32());
+        }
     }
 }
 
-/// The same with real servers: each agent dies at another step of the installation.
+/// Starts an agent that dies at `point` and makes it the one that acts. Where another one does (supervisord keeps one ready), that goes.
+fn start_doomed(host: &mut Host, point: &str, mark: &Path) {
+    let pid = host.start_agent_with(&[("ZMS_FAULT_KILL_AT", point), ("ZMS_FAULT_MARK", mark.to_str().unwrap())]);
+    host.until("the agent that is to die acts, or died", SOON, |h| {
+        let acts = h.agent_pid();
+        if let Some(other) = acts.filter(|other| *other != pid) {
+            // It may have ended by itself since.
+            let _ = kill(Pid::from_raw(other as i32), Signal::SIGKILL);
+        }
+        (acts == Some(pid) || mark.exists()).then_some(())
+    });
+}
+
+/// The same with real servers. Until supervisord runs, each agent dies at the next step of the installation; afterwards supervisord's own
+/// agent would take the next step, so each has something new to do when it acts: a change of Kafka, at last the removal of both.
 #[test]
 fn zookeeper_and_kafka_come_up_though_the_agent_died_at_every_step() {
+    let long = Duration::from_secs(180);
     let mut host = Host::new();
-    let specs = [("zookeeper", "64"), ("kafka", "256")].map(|(name, heap)| {
+    let withheld = Withheld::new(&host.packages);
+    let [zookeeper, kafka] = [("zookeeper", "64"), ("kafka", "256")].map(|(name, heap)| {
         let kind = real::kind(name);
         real::instance(&kind, &real::service(&kind, "fault", &[("heap", heap)]))
     });
-    host.want(specs.to_vec());
+    host.want(vec![zookeeper.clone(), kafka.clone()]);
     let marks = tempfile::tempdir().unwrap();
-    for point in POINTS.iter().take_while(|point| !point.starts_with("stop")) {
-        let mark = marks.path().join(point);
-        let before = host.agent_pid();
-        host.start_agent_with(&[("ZMS_FAULT_KILL_AT", point), ("ZMS_FAULT_MARK", mark.to_str().unwrap())]);
-        // Where another one acts (supervisord keeps one ready) it has to go first.
-        before.into_iter().for_each(kill_9);
-        host.until("the agent died there, or another acts, or all is done", SOON, |h| {
-            (mark.exists() || h.settled() || h.agent_pid().is_some_and(|pid| Some(pid) != before)).then_some(())
-        });
+    let mut died = 0;
+    let (installing, later) = STEPS.split_at(4);
+    for point in points(installing) {
+        let mark = marks.path().join(&point);
+        start_doomed(&mut host, &point, &mark);
+        host.until(&format!("an agent died at {point}"), long, |_| mark.exists().then_some(()));
+        died += 1;
     }
-    settle(&mut host, "ZooKeeper and Kafka are healthy");
-    for spec in &specs {
-        assert_eq!(host.copies(spec.id.as_str()).len(), 1, "{}", spec.id);
+    withheld.give();
+    settle_within(&mut host, "ZooKeeper and Kafka are healthy", long);
+
+    let mut changes = 0;
+    let mut changed = |step: Step| {
+        changes += 1;
+        let mut body = kafka.body.clone();
+        if matches!(step, Step::Preflight | Step::Register) {
+            // This is in its program file, the other in its own.
+            body.exec.stop_wait_s += changes;
+        } else {
+            let file = body.files.iter_mut().find(|file| file.name == "server.properties").unwrap();
+            file.body.push_str(&format!("\n# change {changes}\n"));
+        }
+        InstanceSpec::new(kafka.id.clone(), kafka.uid.clone(), kafka.kind.clone(), Phase::Running, body)
+    };
+    let gone = |spec: &InstanceSpec| InstanceSpec { phase: Phase::Absent, ..spec.clone() };
+    for step in later {
+        for point in points(&[*step]) {
+            let mark = marks.path().join(&point);
+            start_doomed(&mut host, &point, &mark);
+            if !mark.exists() {
+                host.want(match (step, point.ends_with("before")) {
+                    (Step::Remove, true) => vec![zookeeper.clone(), gone(&kafka)],
+                    (Step::Remove, false) => vec![gone(&zookeeper), gone(&kafka)],
+                    _ => vec![zookeeper.clone(), changed(*step)],
+                });
+            }
+            host.until(&format!("an agent died at {point}"), long, |_| mark.exists().then_some(()));
+            died += 1;
+            settle_within(&mut host, "all is as wanted", long);
+            let copies = [&zookeeper, &kafka].map(|spec| host.copies(spec.id.as_str()).len());
+            let expected = match (step, point.ends_with("before")) {
+                (Step::Remove, before) => [usize::from(before), 0],
+                _ => [1, 1],
+            };
+            assert_eq!(copies, expected, "{point}: copies of ZooKeeper and Kafka");
+        }
     }
-    let died = std::fs::read_dir(marks.path()).unwrap().count();
-    assert!(died >= 3, "only {died} agents died");
-    println!("with ZooKeeper and Kafka: {died} agents died on the way");
+    assert_eq!(died, points(&STEPS).len());
+    println!("with ZooKeeper and Kafka: an agent died at each of {died} points on the way");
 }
 
 /// A small generator with a seed: the same seed gives the same run.

@@ -71,7 +71,7 @@ fn an_instance_goes_through_its_whole_life() {
 
 #[test]
 fn whatever_is_killed_the_instance_runs_once_and_goes_on_logging() {
-    let (_keep, host, _spec) = example_host("kill-1");
+    let (_keep, mut host, _spec) = example_host("kill-1");
     host.settle(SOON);
     let pid = host.instance("kill-1").unwrap().pid.unwrap();
 
@@ -92,7 +92,17 @@ fn whatever_is_killed_the_instance_runs_once_and_goes_on_logging() {
     let before = host.log_of("kill-1").lines().count();
     host.until("the orphan's log grows", SOON, |h| (h.log_of("kill-1").lines().count() > before).then_some(()));
 
-    // Both at once, then the instance itself: it comes back, supervised.
+    // Both at once: whoever is started next finds the orphan.
+    let (agent, supervisor) = (host.until("an agent acts", SOON, |h| h.agent_pid()), host.supervisor_pid().unwrap());
+    kill_9(supervisor);
+    kill_9(agent);
+    host.start_agent();
+    host.until("another agent acts", SOON, |h| h.agent_pid().filter(|pid| *pid != agent));
+    host.until("another supervisord answers", SOON, |h| h.supervisor_pid().filter(|pid| *pid != supervisor));
+    host.settle(SOON);
+    assert_eq!(host.copies("kill-1"), [pid]);
+
+    // The instance itself: it comes back, supervised.
     kill_9(pid);
     host.until("a new process runs", SOON, |h| h.instance("kill-1").filter(|i| i.pid.is_some_and(|p| p != pid)));
     host.settle(SOON);
@@ -106,14 +116,19 @@ fn a_listener_that_answers_garbage_is_never_healthy() {
     let package = example::stock(&packages);
     let mut host = Host::with_packages(packages);
     let mut spec = example::instance("garbage-1", &package, free_port(), "hello\n");
-    // The example speaks HTTP; it is asked for Kafka.
     let port = spec.body.ports[0].port;
+    spec.body.exec.argv = vec!["{package:example}/bin/garbage".into(), port.to_string()];
     spec.body.probe = zms_core::probe::Probe::Kafka { host: "127.0.0.1".into(), port, node_id: 1 };
-    host.want(vec![spec]);
+    host.want(vec![InstanceSpec::new(spec.id, spec.uid, spec.kind, spec.phase, spec.body)]);
     host.start_agent();
-    let report = host
-        .until("it runs and was asked", SOON, |h| h.instance("garbage-1").filter(|i| matches!(i.health, Health::NotYet { .. })));
-    assert!(!report.done() && report.step == Step::Health, "{report:?}");
+    host.until("it answered six questions", SOON, |h| {
+        let report = h.instance("garbage-1");
+        assert!(report.is_none_or(|found| !found.done() && found.health != Health::Healthy), "{}", h.story());
+        (h.log_of("garbage-1").matches("garbage").count() >= 6).then_some(())
+    });
+    let report = host.instance("garbage-1").unwrap();
+    let Health::NotYet { why } = &report.health else { panic!("{report:?}") };
+    assert!(report.step == Step::Health && report.pid.is_some() && !why.contains("refused"), "{report:?}");
 }
 
 #[test]
@@ -159,7 +174,18 @@ fn a_wrong_archive_and_a_full_disk_are_told_and_mended() {
 fn a_state_that_is_older_broken_or_wants_a_shell_changes_nothing() {
     let (_keep, mut host, spec) = example_host("refuse-1");
     host.settle(SOON);
+    host.want(vec![spec.clone()]);
+    host.settle(SOON);
     let pid = host.instance("refuse-1").unwrap().pid;
+    let (generation, gone) = (host.generation(), InstanceSpec { phase: Phase::Absent, ..spec.clone() });
+    assert!(generation > 1);
+    let older = serde_json::to_vec(&host.state(generation - 1, vec![gone.clone()])).unwrap();
+    let broken = &serde_json::to_vec(&host.state(generation + 1, vec![gone])).unwrap()[..60];
+    for (bytes, sentence) in [(older.as_slice(), format!("is older than {generation}")), (broken, "is no desired state".into())] {
+        host.write_desired(bytes);
+        host.until("it is refused", SOON, |h| h.agent_log().contains(&sentence).then_some(()));
+        assert!(host.settled() && host.copies("refuse-1") == pid.into_iter().collect::<Vec<_>>(), "{sentence}");
+    }
     let mut body = spec.body.clone();
     body.exec.argv = vec!["/bin/sh".into(), "-c".into(), "touch /tmp/owned".into()];
     let evil = InstanceSpec::new(spec.id.clone(), spec.uid.clone(), spec.kind.clone(), spec.phase, body);

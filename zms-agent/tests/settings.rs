@@ -32,12 +32,15 @@ enum Seen {
     Diagnostics(&'static str),
     /// In the process's environment.
     Environment(&'static str),
+    /// Nowhere in the instance's log, where it stands without the setting.
+    NotInLog(&'static str),
     /// In the arguments of the instance that has this port.
     ArgumentOf(&'static str, &'static str),
 }
 
-use Seen::{Argument, ArgumentOf, Conf, Diagnostics, Environment, Log, OpenFiles, OwnReading, Property};
+use Seen::{Argument, ArgumentOf, Conf, Diagnostics, Environment, Log, NotInLog, OpenFiles, OwnReading, Property};
 
+/// Setting, value, place. The value differs from what the server takes without the setting, or nothing would be shown.
 type Table = &'static [(&'static str, &'static str, Seen)];
 
 const ZOOKEEPER: Table = &[
@@ -65,14 +68,14 @@ const KAFKA: Table = &[
     ("jvm_options", "-Djava.net.preferIPv4Stack=true", Argument("-Djava.net.preferIPv4Stack=true")),
     ("num.partitions", "5", Log("\tnum.partitions = 5\n")),
     ("default.replication.factor", "2", Log("\tdefault.replication.factor = 2\n")),
-    ("min.insync.replicas", "1", Log("\tmin.insync.replicas = 1\n")),
+    ("min.insync.replicas", "2", Log("\tmin.insync.replicas = 2\n")),
     ("message.max.bytes", "2MiB", Log("\tmessage.max.bytes = 2097152\n")),
     ("unclean.leader.election.enable", "true", Log("\tunclean.leader.election.enable = true\n")),
     ("log.retention.hours", "5", Log("\tlog.retention.hours = 5\n")),
     ("log.retention.bytes", "3GiB", Log("\tlog.retention.bytes = 3221225472\n")),
     ("log.segment.bytes", "64MiB", Log("\tlog.segment.bytes = 67108864\n")),
     ("log.retention.check.interval.ms", "7s", Log("\tlog.retention.check.interval.ms = 7000\n")),
-    ("num.network.threads", "3", Log("\tnum.network.threads = 3\n")),
+    ("num.network.threads", "4", Log("\tnum.network.threads = 4\n")),
     ("num.io.threads", "5", Log("\tnum.io.threads = 5\n")),
     ("num.replica.fetchers", "3", Log("\tnum.replica.fetchers = 3\n")),
     ("num.recovery.threads.per.data.dir", "3", Log("\tnum.recovery.threads.per.data.dir = 3\n")),
@@ -92,21 +95,21 @@ const ROCKETMQ: Table = &[
     ("slaves", "true", Conf("listed with id 1: true")),
     ("replication", "SYNC_MASTER", Conf("brokerRole=SYNC_MASTER")),
     ("flushDiskType", "SYNC_FLUSH", Conf("flushDiskType=SYNC_FLUSH")),
-    ("slaveReadEnable", "false", Conf("slaveReadEnable=false")),
+    ("slaveReadEnable", "true", Conf("slaveReadEnable=true")),
     ("heap", "160", Argument("-Xmx160m")),
     ("direct_memory", "170", Argument("-XX:MaxDirectMemorySize=170m")),
     ("nameserver_heap", "72", ArgumentOf("nameserver", "-Xmx72m")),
     ("jvm_options", "-Djava.net.preferIPv4Stack=true", Argument("-Djava.net.preferIPv4Stack=true")),
-    ("fileReservedTime", "3d", Conf("fileReservedTime=72")),
+    ("fileReservedTime", "4d", Conf("fileReservedTime=96")),
     ("deleteWhen", "05;17", Conf("deleteWhen=05;17")),
     ("diskMaxUsedSpaceRatio", "93", Conf("diskMaxUsedSpaceRatio=93")),
     ("maxMessageSize", "64KiB", Conf("maxMessageSize=65536")),
     ("autoCreateSubscriptionGroup", "false", Conf("autoCreateSubscriptionGroup=false")),
-    ("enablePropertyFilter", "false", Conf("enablePropertyFilter=false")),
+    ("enablePropertyFilter", "true", Conf("enablePropertyFilter=true")),
     ("traceTopicEnable", "true", Conf("traceTopicEnable=true")),
     ("messageDelayLevel", "2s 6s 20s", Conf("messageDelayLevel=2s 6s 20s")),
     ("timerFlushIntervalMs", "7s", Conf("timerFlushIntervalMs=7000")),
-    ("sendMessageThreadPoolNums", "3", Conf("sendMessageThreadPoolNums=3")),
+    ("sendMessageThreadPoolNums", "7", Conf("sendMessageThreadPoolNums=7")),
     ("pullMessageThreadPoolNums", "5", Conf("pullMessageThreadPoolNums=5")),
     ("adminBrokerThreadPoolNums", "6", Conf("adminBrokerThreadPoolNums=6")),
     ("waitTimeMillsInSendQueue", "400", Conf("waitTimeMillsInSendQueue=400")),
@@ -136,8 +139,10 @@ const INFLUXDB: Table = &[
     ("max_concurrent_queries", "33", Diagnostics("max-concurrent-queries: 33")),
     ("max_select_series", "2222", Diagnostics("max-select-series: 2222")),
     ("open_files", "6000", OpenFiles("6000")),
-    ("log_level", "info", Log("lvl=info")),
-    ("log_requests", "true", Log("[httpd]")),
+    ("log_level", "error", OwnReading("level = \"error\"")),
+    ("log_level", "error", NotInLog("lvl=info")),
+    ("log_requests", "false", OwnReading("log-enabled = false")),
+    ("log_requests", "false", NotInLog("[httpd]")),
     ("environment", "GOGC=57", Environment("GOGC=57")),
 ];
 
@@ -176,7 +181,8 @@ fn check(
     let mut tested: Vec<&str> = table.iter().map(|(key, ..)| *key).collect();
     known.sort_unstable();
     tested.sort_unstable();
-    assert_eq!(tested, known, "each setting has a row here (ports are tested by the probe)");
+    tested.dedup();
+    assert_eq!(tested, known, "each setting has a row here (ports have the check of who listens)");
 
     let mut host = Host::new();
     let mut specs = specs(&kind, table, hosts);
@@ -184,6 +190,7 @@ fn check(
     host.want(specs.clone());
     host.start_agent();
     host.settle(Duration::from_secs(180));
+    who_listens(&host, &specs);
     let first = &specs[0];
     let pid = host.instance(first.id.as_str()).unwrap().pid.unwrap();
     let (log, answer) = (host.log_of(first.id.as_str()), ask(&specs));
@@ -200,6 +207,7 @@ fn check(
     for (key, value, seen) in table {
         let found = match seen {
             Log(text) => host.log_of(first.id.as_str()).contains(text),
+            NotInLog(text) => !host.log_of(first.id.as_str()).contains(text),
             Argument(text) => of_process("cmdline").lines().any(|word| word == *text),
             OpenFiles(limit) => of_process("limits")
                 .lines()
@@ -219,6 +227,37 @@ fn check(
         "not seen in the running server: {missing:#?}\n{properties}\n{answer}\n{}",
         &log[..log.len().min(6000)]
     );
+}
+
+/// Each port of an instance, a free one of this host, is one on which its own process listens.
+fn who_listens(host: &Host, specs: &[InstanceSpec]) {
+    let sockets: Vec<_> = procfs::net::tcp().unwrap().into_iter().chain(procfs::net::tcp6().unwrap()).collect();
+    let mut leaders = 0;
+    for spec in specs {
+        let pid = host.instance(spec.id.as_str()).unwrap().pid.unwrap();
+        let files = procfs::process::Process::new(pid as i32).unwrap().fd().unwrap();
+        let own: Vec<u64> = files
+            .filter_map(|file| match file.ok()?.target {
+                procfs::process::FDTarget::Socket(inode) => Some(inode),
+                _ => None,
+            })
+            .collect();
+        let listens = |port: u16| {
+            let listening = |s: &&procfs::net::TcpNetEntry| s.state == procfs::net::TcpState::Listen && own.contains(&s.inode);
+            sockets.iter().filter(listening).any(|socket| socket.local_address.port() == port)
+        };
+        assert!(!spec.body.ports.is_empty(), "{} has ports", spec.id);
+        for port in &spec.body.ports {
+            // ZooKeeper's leader alone takes followers.
+            if port.name == "quorum" {
+                leaders += usize::from(listens(port.port));
+            } else {
+                assert!(listens(port.port), "{}: nothing of it listens on port {} ({})", spec.id, port.port, port.name);
+            }
+        }
+    }
+    let quorum = specs.iter().any(|spec| spec.body.ports.iter().any(|port| port.name == "quorum"));
+    assert_eq!(leaders, usize::from(quorum), "servers that listen on their quorum port");
 }
 
 /// The JVM's own properties, by the packaged `jcmd`.

@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
+#[path = "meta/identities.rs"]
+mod identities;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use zms_drivers::meta::fake::FakeMeta;
-use zms_drivers::meta::zookeeper::{Identities, Identity, Options, Tls, ZooKeeper as Store, digest};
-use zms_drivers::meta::{Access, Change, Link, MetaError, MetaStore, Seen};
+use zms_drivers::meta::zookeeper::{Options, ZooKeeper as Store};
+use zms_drivers::meta::{Access, Change, Link, MetaError, MetaStore, Seen, Tree};
 use zms_testbed::{Proxy, ZooKeeper, ZooWish};
 
 const SESSION: Duration = Duration::from_secs(2);
@@ -23,8 +27,10 @@ trait Bench {
     async fn value(&self, path: &str) -> Option<Vec<u8>>;
     fn cut(&self);
     fn heal(&self);
-    /// The session is lost, not the connection alone.
+    /// Cuts until the session is lost, not the connection alone.
     async fn lose_session(&self);
+    /// Heals, and waits for the connection with another session.
+    async fn recover(&self, lost: u64);
 }
 
 struct FakeBench(Arc<FakeMeta>);
@@ -51,6 +57,8 @@ impl Bench for FakeBench {
     }
     async fn lose_session(&self) {
         self.0.cut();
+    }
+    async fn recover(&self, _lost: u64) {
         self.0.heal();
     }
 }
@@ -109,12 +117,16 @@ impl Bench for RealBench {
         self.proxy.heal();
     }
     async fn lose_session(&self) {
-        let before = connection(&*self.store);
+        // What the session alone keeps says when the server has ended it.
+        let _owner = self.store.ephemeral("/session", Vec::new());
+        until("the session's node", async || self.value("/session").await).await;
         self.proxy.cut();
-        // The client notices at seven fifths of the session's time-out; the server sooner.
-        tokio::time::sleep(SESSION * 2).await;
+        until("the end of the session", async || self.value("/session").await.is_none().then_some(())).await;
+        until("the loss is known", async || matches!(*self.store.link().borrow(), Link::Down(_)).then_some(())).await;
+    }
+    async fn recover(&self, lost: u64) {
         self.proxy.heal();
-        until("a new connection", async || (connection(&*self.store) > before).then_some(())).await;
+        until("a new connection", async || (connection(&*self.store) > lost).then_some(())).await;
     }
 }
 
@@ -225,6 +237,69 @@ async fn what_changed_during_a_cut_is_seen_after_it(bench: &dyn Bench) {
     }
 }
 
+async fn what_changed_while_the_session_was_lost_is_seen_after_it(bench: &dyn Bench) {
+    let store = bench.store();
+    for (path, data) in [("/lost/value", "1"), ("/lost/gone", "1"), ("/lost/deep/a", "1")] {
+        bench.put(path, data).await;
+    }
+    let [mut value, mut gone, mut new] = ["/lost/value", "/lost/gone", "/lost/new"].map(|path| store.node(path));
+    let mut tree = store.tree("/lost");
+    let whole = async |tree: &mut watch::Receiver<Option<Arc<Tree>>>, expected: &[(&str, &str)]| {
+        let same = |seen: &Option<Arc<Tree>>| {
+            seen.as_ref().is_some_and(|seen| {
+                let found = seen.iter().map(|(path, node)| (path.as_str(), &*node.data));
+                found.eq(expected.iter().map(|(path, data)| (*path, data.as_bytes())))
+            })
+        };
+        let waited = tokio::time::timeout(WAIT, tree.wait_for(same)).await.is_ok();
+        assert!(waited, "expected {expected:?}, seen {:?}", tree.borrow());
+    };
+    let is = async |node: &mut watch::Receiver<Seen>, expected: Option<&str>| {
+        let same = |seen: &Seen| *seen != Seen::NotYet && text(seen).as_deref() == expected;
+        let waited = tokio::time::timeout(WAIT, node.wait_for(same)).await.is_ok();
+        assert!(waited, "expected {expected:?}, seen {:?}", node.borrow());
+    };
+    let before = [("/lost", ""), ("/lost/deep", ""), ("/lost/deep/a", "1"), ("/lost/gone", "1"), ("/lost/value", "1")];
+    whole(&mut tree, &before).await;
+    is(&mut value, Some("1")).await;
+    is(&mut gone, Some("1")).await;
+    is(&mut new, None).await;
+
+    let lost = connection(&*store);
+    bench.lose_session().await;
+    // Somebody else changes, makes and deletes, at every depth; nobody tells the one that is cut off.
+    for (path, data) in
+        [("/lost/value", "2"), ("/lost/value", "3"), ("/lost/new", "1"), ("/lost/deep/a", "2"), ("/lost/deep/b", "1")]
+    {
+        bench.put(path, data).await;
+    }
+    bench.remove("/lost/gone").await;
+    assert!(matches!(store.get("/lost/value").await, Err(MetaError::Unavailable(_))), "it is cut off");
+    bench.recover(lost).await;
+    // And goes on while the tree is read again.
+    for n in 4..40 {
+        bench.put("/lost/value", &n.to_string()).await;
+        bench.put("/lost/deep/b", &n.to_string()).await;
+    }
+    is(&mut value, Some("39")).await;
+    is(&mut gone, None).await;
+    is(&mut new, Some("1")).await;
+    let mut after = [
+        ("/lost", ""),
+        ("/lost/deep", ""),
+        ("/lost/deep/a", "2"),
+        ("/lost/deep/b", "39"),
+        ("/lost/new", "1"),
+        ("/lost/value", "39"),
+    ];
+    whole(&mut tree, &after).await;
+    // The watches are those of the new session: what is changed now needs no list.
+    bench.put("/lost/value", "last").await;
+    after[5].1 = "last";
+    is(&mut value, Some("last")).await;
+    whole(&mut tree, &after).await;
+}
+
 async fn an_ephemeral_node_survives_its_session_and_goes_with_its_owner(bench: &dyn Bench) {
     bench.put("/e", "").await;
     let store = bench.store();
@@ -235,7 +310,9 @@ async fn an_ephemeral_node_survives_its_session_and_goes_with_its_owner(bench: &
     assert!(store.get("/e/me").await.unwrap().unwrap().ephemeral);
     owner.send_replace(b"2".to_vec());
     is(b"2").await;
+    let before = connection(&*store);
     bench.lose_session().await;
+    bench.recover(before).await;
     is(b"2").await;
     owner.send_replace(b"3".to_vec());
     is(b"3").await;
@@ -275,6 +352,7 @@ async fn run(bench: &dyn Bench) -> usize {
         rights_are_changed_once_and_only_of_nodes_that_are_there,
         a_node_is_followed_from_its_making_to_its_end,
         what_changed_during_a_cut_is_seen_after_it,
+        what_changed_while_the_session_was_lost_is_seen_after_it,
         an_ephemeral_node_survives_its_session_and_goes_with_its_owner,
         closing_ends_the_session_at_once,
     )
@@ -285,98 +363,6 @@ async fn the_fake_and_zookeeper_pass_the_same_cases() {
     let on_fake = run(&FakeBench(FakeMeta::new())).await;
     let server = tokio::task::spawn_blocking(|| ZooKeeper::start(ZooWish { tls: true })).await.unwrap();
     let on_real = run(&RealBench::new(&server).await).await;
-    identities_over_tls(&server).await;
+    identities::over_tls(&server).await;
     println!("contract meta: {on_fake} cases on fake, {on_real} on real");
-}
-
-/// What the fake does not play: TLS, who may do what, and requests that are too large.
-async fn identities_over_tls(server: &ZooKeeper) {
-    let ids = |user: &str| digest(user, &format!("{user} password"));
-    let access = Identities {
-        portal: ids("portal"),
-        sdk: ids("sdk"),
-        collector: ids("collector"),
-        backup: ids("backup"),
-        world_reads: false,
-    };
-    let connect = async |user: &str, password: String, authority_pem: &str| {
-        let identity = Some(Identity { user: user.into(), password });
-        let tls = Some(Tls { authority_pem: authority_pem.into() });
-        Store::start(Options { addresses: server.tls().unwrap(), tls, identity, access: Some(access.clone()), ..options(server) })
-    };
-    let portal = connect("portal", "portal password".into(), server.authority_pem()).await;
-    up(&*portal).await;
-    let make = |path: &str, access| Change::Create { path: path.into(), data: b"v".to_vec(), access };
-    let made =
-        portal.apply(&[make("/s", Access::Portal), make("/s-read", Access::Read), make("/s-create", Access::ReadCreate)]).await;
-    made.unwrap();
-
-    let sdk = connect("sdk", "sdk password".into(), server.authority_pem()).await;
-    up(&*sdk).await;
-    assert!(sdk.get("/s-read").await.unwrap().is_some());
-    let set = Change::Set { path: "/s-read".into(), data: Vec::new(), version: None };
-    for denied in [sdk.get("/s").await.map(drop), sdk.apply(&[set]).await.map(drop)] {
-        assert!(matches!(denied, Err(MetaError::Denied { .. })), "{denied:?}");
-    }
-    let presence = sdk.ephemeral("/s-create/me", b"here".to_vec());
-    until("the portal sees it", async || portal.get("/s-create/me").await.unwrap()).await;
-    drop(presence);
-
-    let stranger = connect("sdk", "wrong".into(), server.authority_pem()).await;
-    up(&*stranger).await;
-    assert!(matches!(stranger.get("/s-read").await, Err(MetaError::Denied { .. })));
-    let mut node = stranger.node("/s-read");
-    tokio::time::timeout(WAIT, node.wait_for(|seen| *seen == Seen::Denied)).await.unwrap().unwrap();
-
-    let unknown = connect("sdk", "sdk password".into(), &zms_testbed::Certificates::new().authority_pem).await;
-    let mut link = unknown.link();
-    let refused = link.wait_for(|link| matches!(link, Link::Down(why) if why != "not connected yet"));
-    tokio::time::timeout(WAIT, refused).await.expect("a server that nobody vouches for is not used").unwrap();
-
-    legacy_mode(server, &access, &portal).await;
-
-    let large = Change::Set { path: "/s".into(), data: vec![0; 1 << 20], version: None };
-    assert!(matches!(portal.apply(&[large]).await, Err(MetaError::Large { .. })));
-}
-
-/// Java clients have no identity: in legacy mode one makes and deletes its node below a topic and changes nothing; in secured mode it
-/// can do nothing at all.
-async fn legacy_mode(server: &ZooKeeper, access: &Identities, secured: &Store) {
-    let legacy = Store::start(Options {
-        addresses: server.tls().unwrap(),
-        tls: Some(Tls { authority_pem: server.authority_pem().into() }),
-        identity: Some(Identity { user: "portal".into(), password: "portal password".into() }),
-        access: Some(Identities { world_reads: true, ..access.clone() }),
-        ..options(server)
-    });
-    let java = Store::start(options(server));
-    up(&*legacy).await;
-    up(&*java).await;
-    let make = |path: &str, access| Change::Create { path: path.into(), data: b"v".to_vec(), access };
-    legacy.apply(&[make("/l", Access::Read), make("/l/topic", Access::Legacy)]).await.unwrap();
-    let set = |path: &str| [Change::Set { path: path.into(), data: b"mine".to_vec(), version: None }];
-    let child = "/l/topic/10.0.0.1||DEFAULT_PRODUCER||1.0.0||2026-11-21T08:40:02.558647||32848";
-    let denied = |result: Result<Vec<i32>, MetaError>| assert!(matches!(result, Err(MetaError::Denied { .. })), "{result:?}");
-
-    assert!(java.get("/l").await.unwrap().is_some() && java.get("/l/topic").await.unwrap().is_some());
-    let presence = java.ephemeral(child, Vec::new());
-    until("its node is there", async || legacy.get(child).await.unwrap()).await;
-    drop(presence);
-    until("its node is gone at once", async || legacy.get(child).await.unwrap().is_none().then_some(())).await;
-    denied(java.apply(&set("/l/topic")).await);
-    denied(java.apply(&set("/l")).await);
-    denied(java.apply(&[make("/l/other", Access::Legacy)]).await);
-    assert!(matches!(java.ensure_access("/l/topic", Access::Legacy).await, Err(MetaError::Denied { .. })));
-    assert_eq!(legacy.ensure_access("/l/topic", Access::Legacy).await, Ok(false), "it has these rights");
-
-    assert_eq!(secured.ensure_access("/l/topic", Access::Read).await, Ok(true));
-    assert_eq!(secured.ensure_access("/l", Access::Read).await, Ok(true));
-    assert_eq!(secured.ensure_access("/l", Access::Read).await, Ok(false));
-    for path in ["/l", "/l/topic"] {
-        assert!(matches!(java.get(path).await, Err(MetaError::Denied { .. })), "{path}");
-        denied(java.apply(&set(path)).await);
-    }
-    denied(java.apply(&[make(child, Access::Legacy)]).await);
-    assert_eq!(legacy.ensure_access("/l/topic", Access::Legacy).await, Ok(true), "and back");
-    assert!(java.get("/l/topic").await.unwrap().is_some());
 }

@@ -139,7 +139,8 @@ make_folders() {
         fi
     fi
     mkdir -p "$prefix"
-    if [ -e "$prefix/state" ] && [ "$(stat -c %U "$prefix/state")" != "$user" ]; then
+    # An empty one is of a run that ended here, before the folder got its owner.
+    if [ -n "$(ls -A "$prefix/state" 2>/dev/null)" ] && [ "$(stat -c %U "$prefix/state")" != "$user" ]; then
         fail 6 "$prefix is an installation of user $(stat -c %U "$prefix/state"); repair it with --user, or choose another --prefix"
     fi
     for folder in .join bin releases cas conf data log pki run state trash; do
@@ -205,24 +206,26 @@ fetch_agent() {
     if [ -L "$release" ] || { [ -e "$release" ] && [ ! -O "$release" ]; }; then
         fail 6 "$release was not made by this script; remove it and run this again"
     fi
-    changed=''
     if ! matches "$agent"; then
-        changed=yes
         part=$scratch/agent-$(printf %.16s "$sha512")
         download "$part"
         chmod 755 "$part"
         mkdir -p "$release"
+        agent_changes
         mv -f "$part" "$agent"
         if [ -n "$user" ] && has restorecon; then restorecon -R "$release" || :; fi
         say "fetched the agent, version $version"
     fi
     if [ "$(readlink "$prefix/bin/zms-agent" || :)" != "../releases/agent-$version/zms-agent" ]; then
-        changed=yes
+        agent_changes
         rm -f "$prefix/bin/.zms-agent"
         ln -s "../releases/agent-$version/zms-agent" "$prefix/bin/.zms-agent"
         mv -f "$prefix/bin/.zms-agent" "$prefix/bin/zms-agent"
     fi
 }
+
+# In a file, because a run may end before the agent of before has: the next one sees no change and has to end it all the same.
+agent_changes() { : >"$scratch/changed"; }
 
 # Whatever comes is used only with the right hash, so a part of an earlier run is gone on with.
 download() {
@@ -322,7 +325,7 @@ UNIT
         say "the agent runs as unit zms-agent, user $user"
         return 0
     fi
-    if [ -n "$changed" ]; then "$prefix/bin/zms-down" --agent-only >/dev/null || fail 8 "the agent of before did not end"; fi
+    if [ -e "$scratch/changed" ]; then "$prefix/bin/zms-down" --agent-only >/dev/null || fail 8 "the agent of before did not end"; fi
     "$prefix/bin/zms-up" || fail 8 "the agent did not start"
     if ! has crontab; then
         say "neither systemd nor crontab starts the agent when this host boots; have $prefix/bin/zms-up run then"
@@ -346,7 +349,8 @@ uninstall() {
     if has crontab && crontab -l 2>/dev/null | grep -qF "$prefix/bin/zms-up"; then
         { crontab -l | grep -vF "$prefix/bin/zms-up" || :; } | crontab -
     fi
-    for folder in bin releases cas conf run pki state .join; do rm -rf "${prefix:?}/$folder"; done
+    # Last what an uninstalling that was ended begins with.
+    for folder in releases cas conf run pki state .join bin; do rm -rf "${prefix:?}/$folder"; done
     say "ZMS is removed; data, logs and trash are still in $prefix. Take the host out of service on its page in the portal"
 }
 

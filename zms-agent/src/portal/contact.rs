@@ -38,7 +38,8 @@ impl Contact {
 
     /// Keeps it if it says something else than `written`, or if that is old.
     pub fn save(&self, layout: &Layout, written: &mut Option<Self>) -> io::Result<()> {
-        let same = |before: &Self| (&before.problem, before.denied) == (&self.problem, self.denied);
+        let say = |contact: &Self| (contact.problem.clone(), contact.denied, contact.clock_is_off());
+        let same = |before: &Self| say(before) == say(self);
         if written.as_ref().is_some_and(|before| same(before) && self.answered_ms - before.answered_ms < WRITE_AGAIN_MS) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! A small kind for tests: one Python file that answers `/livez` and writes a line for each request.
+//! A small kind for tests: one Python file that answers `/livez` and writes a line for each request, and one that answers garbage.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,8 +9,9 @@ use zms_core::host::{ConfigFile, Exec, InstanceSpec, Phase, Port, Prepare, SpecB
 use zms_core::package::{Manifest, PackageKind, PackageRef};
 use zms_core::probe::Probe;
 
+/// With a third argument it listens only when the file of this name is there.
 const PROGRAM: &str = r#"#!/usr/bin/env python3
-import http.server, sys
+import http.server, os, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = open(sys.argv[2], "rb").read()
@@ -20,9 +21,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
     def log_message(self, form, *args):
         print("request", self.path, flush=True)
+while len(sys.argv) > 3 and not os.path.exists(sys.argv[3]):
+    time.sleep(0.05)
 print("listening on", sys.argv[1], flush=True)
 http.server.HTTPServer.allow_reuse_address = True
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
+/// Answers whoever connects at once, with bytes that are no protocol's, and writes a line for each.
+const GARBAGE: &str = r#"#!/usr/bin/env python3
+import socket, sys
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    connection, _ = server.accept()
+    try:
+        connection.sendall(b"\x7f\x03garbage\r\n" * 8)
+        connection.recv(4096)
+    except OSError:
+        pass
+    connection.close()
+    print("garbage", flush=True)
 "#;
 
 /// Makes the package `example` in `folder`, beside links to the project's own packages.
@@ -33,11 +51,13 @@ pub fn stock(folder: &Path) -> PackageRef {
         let _ = std::os::unix::fs::symlink(&path, folder.join(path.file_name().unwrap()));
     }
     let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(PROGRAM.len() as u64);
-    header.set_mode(0o755);
-    header.set_cksum();
-    tar.append_data(&mut header, "bin/example", PROGRAM.as_bytes()).unwrap();
+    for (name, program) in [("bin/example", PROGRAM), ("bin/garbage", GARBAGE)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(program.len() as u64);
+        header.set_mode(0o755);
+        header.set_cksum();
+        tar.append_data(&mut header, name, program.as_bytes()).unwrap();
+    }
     let bytes = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 3).unwrap();
     let hash: String = Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let package = PackageRef {

@@ -119,13 +119,23 @@ impl Host {
         self.ids.extend(instances.iter().map(|i| i.id.clone()));
         self.ids.sort();
         self.ids.dedup();
-        let state = DesiredState {
-            generation: self.generation,
-            supervisor: Some(self.supervisor.clone()),
-            instances,
-            ..DesiredState::default()
-        };
-        zms_agent::disk::write_whole(&self.desired, &serde_json::to_vec_pretty(&state).unwrap(), 0o600).unwrap();
+        let state = self.state(self.generation, instances);
+        self.write_desired(&serde_json::to_vec_pretty(&state).unwrap());
+    }
+
+    /// Writes these bytes where the desired state is looked for.
+    pub fn write_desired(&self, bytes: &[u8]) {
+        zms_agent::disk::write_whole(&self.desired, bytes, 0o600).unwrap();
+    }
+
+    /// The desired state of this generation with these instances.
+    pub fn state(&self, generation: u64, instances: Vec<InstanceSpec>) -> DesiredState {
+        DesiredState { generation, supervisor: Some(self.supervisor.clone()), instances, ..DesiredState::default() }
+    }
+
+    /// Generation of the last state that was wanted.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Starts an agent as a person would.
@@ -133,7 +143,8 @@ impl Host {
         self.start_agent_with(&[]);
     }
 
-    pub fn start_agent_with(&mut self, environment: &[(&str, &str)]) {
+    /// Its process.
+    pub fn start_agent_with(&mut self, environment: &[(&str, &str)]) -> u32 {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.layout.prefix().join("agent.log")).unwrap();
         let child = Command::new(self.layout.agent_binary())
             .arg("--prefix")
@@ -150,7 +161,14 @@ impl Host {
             .process_group(0)
             .spawn()
             .unwrap();
+        let pid = child.id();
         self.agents.push(child);
+        pid
+    }
+
+    /// What the agents that were started here have logged.
+    pub fn agent_log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.layout.prefix().join("agent.log")).unwrap_or_default()).into_owned()
     }
 
     /// The process of the agent that acts.

@@ -49,9 +49,12 @@ impl Authority {
         request.signed_by(&self.issuer).unwrap().pem()
     }
 
-    fn server(&self) -> rustls::ServerConfig {
+    fn server(&self, (from_ms, until_ms): (i64, i64)) -> rustls::ServerConfig {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let at = |ms: i64| OffsetDateTime::from_unix_timestamp(ms / 1000).unwrap();
+        (params.not_before, params.not_after) = (at(from_ms), at(until_ms));
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
@@ -142,6 +145,8 @@ pub struct Book {
     pub ranges: Vec<Option<String>>,
     pub secrets: BTreeMap<String, String>,
     pub hold: Duration,
+    /// How far its clock is ahead of ours.
+    pub ahead_ms: i64,
 }
 
 #[derive(Clone)]
@@ -166,6 +171,12 @@ struct Peer(Vec<u8>);
 
 impl Fake {
     pub async fn start() -> Self {
+        Self::certified(-1, 7).await
+    }
+
+    /// One whose own certificate holds from and until so many days from now.
+    pub async fn certified(from_days: i64, until_days: i64) -> Self {
+        let span = (now_ms() + from_days * super::DAY_MS, now_ms() + until_days * super::DAY_MS);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let authority = Arc::new(Authority::new());
@@ -186,6 +197,7 @@ impl Fake {
             ranges: vec![],
             secrets: BTreeMap::new(),
             hold: Duration::from_secs(25),
+            ahead_ms: 0,
         };
         let shared = Shared {
             book: Arc::new(Mutex::new(book)),
@@ -200,7 +212,7 @@ impl Fake {
             .route("/agent/v1/packages/{sha512}", get(package))
             .route("/agent/v1/secrets/{reference}", get(secret))
             .with_state(shared.clone());
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(authority.server()));
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(authority.server(span)));
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -299,7 +311,7 @@ async fn sync(
                 || !book.questions.is_empty()
                 || tokio::time::Instant::now() >= end
             {
-                let clock_ms = u64::try_from(now_ms()).unwrap();
+                let clock_ms = u64::try_from(now_ms() + book.ahead_ms).unwrap();
                 return Json(SyncReply { clock_ms, desired, questions: book.questions.clone(), pause_ms: 0, full })
                     .into_response();
             }

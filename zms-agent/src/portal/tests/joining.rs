@@ -142,3 +142,16 @@ async fn a_host_whose_certificate_is_over_or_not_wanted_any_more_joins_anew_with
         assert!(matches!(try_join(&host.layout, &fake, &fake.authority).await, Ok(Joined::Before(..))));
     }
 }
+
+#[tokio::test]
+async fn a_wrong_clock_is_named_as_what_may_be_wrong_with_a_certificate() {
+    for (from, until, sentence) in [
+        (-7, -1, "its certificate has expired, or this host's clock is ahead"),
+        (1, 7, "its certificate is not valid yet: this host's clock is behind"),
+    ] {
+        let (fake, (_keep, layout)) = (Fake::certified(from, until).await, place());
+        let error = try_join(&layout, &fake, &fake.authority).await.unwrap_err().to_string();
+        assert!(error.contains(sentence) && error.contains("the token is still secret"), "{error}");
+        assert!(fake.book().joins.is_empty(), "nothing was sent");
+    }
+}

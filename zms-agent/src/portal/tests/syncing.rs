@@ -117,3 +117,22 @@ async fn questions_are_answered_in_the_next_request() {
     assert!(matches!(&answers[1].found, Err(why) if why.contains("none on this host")), "{answers:?}");
     assert!(matches!(&answers[2].found, Ok(Finding::Preflight { checks }) if checks.iter().any(|check| check.name == "python")));
 }
+
+#[tokio::test]
+async fn a_clock_that_is_off_the_portals_is_told_until_it_is_set_right() {
+    let fake = Fake::start().await;
+    fake.tell(|book| book.ahead_ms = 95_000);
+    let host = Host::running(&fake).await;
+    let line = |host: &Host| host.status().lines().find(|line| line.starts_with("clock")).map(str::to_owned);
+    let told = until("the clock is told", || line(&host)).await;
+    assert!(told.contains("-95 s off the portal's; set it right") || told.contains("-94 s off"), "{told}");
+    fake.tell(|book| (book.ahead_ms, book.full) = (0, true));
+    until("the clock is right", || line(&host).is_none().then_some(())).await;
+}
+
+#[test]
+fn half_a_minute_is_no_wrong_clock() {
+    for (skew_ms, off) in [(0, false), (30_000, false), (-30_000, false), (30_001, true), (-30_001, true)] {
+        assert_eq!(Contact { skew_ms, ..Contact::default() }.clock_is_off(), off, "{skew_ms}");
+    }
+}

@@ -4,6 +4,8 @@ mod joining;
 mod listener;
 mod pages;
 mod script;
+mod script_ended;
+mod script_root;
 mod several;
 mod support;
 mod syncing;

@@ -27,26 +27,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 
 /// A host in a folder.
-struct Place {
+pub(super) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // The path of a socket is short.
         Self { folder: tempfile::Builder::new().prefix("zmsj").tempdir_in("/tmp").unwrap() }
     }
 
-    fn prefix(&self) -> PathBuf {
+    pub(super) fn prefix(&self) -> PathBuf {
         self.folder.path().join("zms")
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(super) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.prefix().join(name)).unwrap_or_default()
     }
 
     /// Runs `text` in `shell` with these arguments and the token on its standard input.
-    async fn run(&self, shell: &[&str], text: &str, arguments: &[&str], token: &str) -> Output {
+    pub(super) async fn run(&self, shell: &[&str], text: &str, arguments: &[&str], token: &str) -> Output {
         let file = self.folder.path().join("join.sh");
         std::fs::write(&file, text).unwrap();
         let prefix = self.prefix();
@@ -63,7 +63,7 @@ impl Place {
     }
 
     /// Whatever was started here ends.
-    async fn end(&self) {
+    pub(super) async fn end(&self) {
         if self.prefix().join("bin/zms-down").exists() {
             let output = run("sh", &[self.prefix().join("bin/zms-down").to_str().unwrap()], "").await;
             assert!(output.status.success(), "{}", said(&output));
@@ -72,6 +72,10 @@ impl Place {
 }
 
 async fn run(program: &str, arguments: &[&str], input: &str) -> Output {
+    run_within(PATIENCE, program, arguments, input).await
+}
+
+pub(super) async fn run_within(patience: Duration, program: &str, arguments: &[&str], input: &str) -> Output {
     #[allow(clippy::disallowed_methods, reason = "what is tested is a script that a person runs")]
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).env_remove("ZMS_JOIN_PREFIX").env("no_proxy", "127.0.0.1");
@@ -81,10 +85,10 @@ async fn run(program: &str, arguments: &[&str], input: &str) -> Output {
     // A script that ends before it reads closes the pipe.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("the run ends").unwrap()
+    tokio::time::timeout(patience, child.wait_with_output()).await.expect("the run ends").unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     format!("{:?}: {}{}", output.status.code(), String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -94,13 +98,13 @@ fn shells() -> impl Iterator<Item = &'static [&'static str]> {
 }
 
 /// The script for a server of ours that answers requests for the agent as `agent` says.
-struct Served {
-    script: Script,
+pub(super) struct Served {
+    pub(super) script: Script,
     sha512: String,
     _end: watch::Sender<bool>,
 }
 
-async fn serve(portal: &Portal, agent: impl Fn(Request) -> Response + Clone + Send + Sync + 'static) -> Served {
+pub(super) async fn serve(portal: &Portal, agent: impl Fn(Request) -> Response + Clone + Send + Sync + 'static) -> Served {
     let answer = move |request: Request| {
         let agent = agent.clone();
         async move { agent(request) }
@@ -111,11 +115,11 @@ async fn serve(portal: &Portal, agent: impl Fn(Request) -> Response + Clone + Se
     Served { script: Script::render(&url, portal.app.authority.ca_pem(), &agents).unwrap(), sha512, _end: end }
 }
 
-fn whole(_: Request) -> Response {
+pub(super) fn whole(_: Request) -> Response {
     AGENT.into_response()
 }
 
-const TOKEN: &str = "zmsj1.abcdefgh.a-secret_of_a_test";
+pub(super) const TOKEN: &str = "zmsj1.abcdefgh.a-secret_of_a_test";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pasted_line_makes_this_machine_a_host_and_pasted_again_repairs_it() {
