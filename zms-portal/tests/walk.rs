@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "the test plays the person at the keyboard")]
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
+#[path = "walk/applying.rs"]
+mod applying;
 #[path = "walk/browser.rs"]
 #[allow(dead_code, reason = "both walks share it")]
 mod browser;
@@ -72,7 +74,7 @@ async fn to_healthy_servers(browser: &Browser, stage: &Stage) {
     sign_up(browser).await;
     browser.see(".rail").await;
     browser.open(&format!("{}/setup", stage.url)).await;
-    browser.see_text("404", browser::PATIENCE).await;
+    assert_eq!(browser.see(".empty-header").await.text().await.unwrap(), "404");
 
     // An empty portal says what to do first.
     browser.open(&format!("{}/", stage.url)).await;
@@ -94,6 +96,13 @@ async fn to_healthy_servers(browser: &Browser, stage: &Stage) {
     browser.see_text("online", Duration::from_secs(20)).await;
     println!("walk: the host was online {:.1} s after the line was run", begun.elapsed().as_secs_f32());
     browser.picture("hosts").await;
+    browser.press("main table tbody a").await;
+    let of_this_machine = |file: &str| std::fs::read_to_string(file).unwrap().trim().to_owned();
+    browser.see_fact("Calls itself", &of_this_machine("/proc/sys/kernel/hostname")).await;
+    let kernel = format!("{} {}", of_this_machine("/proc/sys/kernel/osrelease"), std::env::consts::ARCH);
+    browser.see_fact("Kernel", &kernel).await;
+    let processors = std::thread::available_parallelism().unwrap();
+    browser.see_fact("CPUs", &processors.to_string()).await;
 
     for kind in ["zookeeper", "influxdb", stage.broker, "collector"] {
         let begun = Instant::now();
@@ -203,18 +212,17 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     browser.picture("cluster").await;
-    browser.open(&format!("{}/e/dev/requests/new/topic", stage.url)).await;
-    browser.fill("name", "orders of today").await;
-    browser.fill("about", "Orders as they are placed").await;
-    browser.fill("group", "billing").await;
-    browser.press("main form button.btn-primary").await;
-    browser.see("input[name=name].is-invalid").await;
-    browser.fill("name", "orders").await;
-    browser.press("main form button.btn-primary").await;
-    browser.see("button[name=approve]").await;
-    browser.picture("request").await;
-    browser.press("button[name=approve]").await;
-    browser.see_within(".flow .chip-done", Duration::from_secs(30)).await;
+    if stage.broker == "kafka" {
+        browser.open(&format!("{}/e/dev/clusters/kafka/brokers", stage.url)).await;
+        browser.until_count("main table tbody tr", 1).await;
+        let row = browser.row("1").await.unwrap_or_default();
+        assert!(row.get(1).is_some_and(|address| address.starts_with("127.0.0.1:")), "{row:?}");
+        applying::by_a_developer(browser, stage).await;
+    } else {
+        applying::apply(browser, stage).await;
+        browser.press("button[name=approve]").await;
+        browser.see_within(".flow .chip-done", Duration::from_secs(30)).await;
+    }
 
     stage.take_client_file().await;
     let said = stage.send("200", &["--count", "500"]).end();
@@ -227,7 +235,7 @@ async fn a_topic_for_an_application(browser: &Browser, stage: &Stage) {
     browser.see_text("ISR", browser::PATIENCE).await;
     consumer.end();
     browser.open(&format!("{}/e/dev/topics/orders/overview", stage.url)).await;
-    browser.see_text("500", browser::PATIENCE).await;
+    browser.see_fact("Messages kept", "500").await;
     browser.picture("topic").await;
     let end = Instant::now() + Duration::from_secs(15);
     loop {

@@ -178,6 +178,25 @@ impl Browser {
         serde_json::from_value(cells).unwrap()
     }
 
+    /// Waits until a page that lists facts says this beside a title.
+    pub async fn see_fact(&self, title: &str, wanted: &str) {
+        let script = "for (const item of document.querySelectorAll('main .datagrid-item')) {
+            if (item.querySelector('.datagrid-title').textContent.trim() === arguments[0]) {
+                return item.querySelector('.datagrid-content').textContent.trim();
+            }
+        }
+        return null;";
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let found = self.page.execute(script, vec![title.into()]).await.unwrap();
+            if found == wanted {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < end, "{title:?} is {found}, not {wanted:?}:\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// What buttons and links that look like buttons in the page itself say.
     pub async fn buttons(&self) -> Vec<String> {
         let script = "return [...document.querySelectorAll('main a.btn, main button')].map(button => button.innerText.trim())";
