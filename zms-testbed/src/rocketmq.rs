@@ -376,7 +376,8 @@ impl RocketMq {
             command.arg(format!("--add-opens=java.base/java.{package}=ALL-UNNAMED"));
         }
         command.arg("--add-opens=java.base/sun.nio.ch=ALL-UNNAMED").arg("--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED");
-        for property in ["user.home", "rocketmq.home.dir"] {
+        // Libraries that it unpacks and keys that it makes up are left behind when it is killed.
+        for property in ["user.home", "rocketmq.home.dir", "java.io.tmpdir"] {
             command.arg(format!("-D{property}={}", node.folder.display()));
         }
         if self.security.is_some() {
