@@ -71,6 +71,8 @@ async fn namespace() -> Option<&'static [&'static str]> {
             return Some(flags);
         }
     }
+    // A test that passes is not heard, so where nothing may be left out it does not pass.
+    assert!(std::env::var_os("CI").is_none(), "joining with root rights needs a mount namespace: root, or a line in /etc/subuid");
     println!("NOT RUN: joining with root rights (no mount namespace: neither root nor a line in /etc/subuid)");
     None
 }
