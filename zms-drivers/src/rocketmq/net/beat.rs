@@ -29,8 +29,7 @@ impl Net {
             let told = self.ask(address, "send a heartbeat", heartbeat(body), ANSWER).await;
             told.inspect_err(|error| tracing::debug!(address, %error, "a heartbeat is sent again later")).err()
         });
-        let failed = join_all(beats).await.into_iter().flatten();
-        failed.filter(|error| matches!(error, BrokerError::Denied { .. })).last()
+        join_all(beats).await.into_iter().flatten().find(|error| matches!(error, BrokerError::Denied { .. }))
     }
 
     /// Speaks to a broker's master, so that its connection stands.
