@@ -102,6 +102,10 @@ impl KafkaConsumer {
         let within = Within::bind(endpoint, &shared.ear, consumer.client().native_ptr())?;
         let topics: Vec<&str> = subscription.topics.iter().map(PhysicalName::as_str).collect();
         consumer.subscribe(&topics).map_err(refused)?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded by what may be open of each partition; waiting here would stop all of them"
+        )]
         let (sender, queue) = mpsc::unbounded_channel();
         let again = sender.downgrade();
         let polling = tokio::spawn(poll(Arc::clone(&consumer), Arc::clone(&shared), given, sender));

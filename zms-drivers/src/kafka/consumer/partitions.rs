@@ -70,6 +70,10 @@ impl Readers {
 impl Context {
     /// And where the partitions come that are given to it.
     pub fn new(shared: Arc<Shared>) -> (Self, mpsc::UnboundedReceiver<Reading>) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "one for each partition of an assignment, from a callback that may not wait"
+        )]
         let (given, receiver) = mpsc::unbounded_channel();
         (Self { shared, consumer: OnceLock::new(), given }, receiver)
     }
