@@ -150,7 +150,7 @@ async fn a_broker_that_hangs_delays_no_other(bench: &Bench) {
         send().await;
     }
     bench.server.freeze("broker-b", 0, false);
-    let owners = || [&consumer, &second].map(|member| queue_names(member));
+    let owners = || [&consumer, &second].map(queue_names);
     until("each queue has one owner", || {
         let [one, other] = owners();
         one.len() == 2 && other.len() == 2 && one.is_disjoint(&other)
