@@ -68,7 +68,9 @@ pub(super) async fn beginning(shared: &Shared, queue: &Queue) -> (i64, bool) {
 async fn try_beginning(shared: &Shared, queue: &Queue) -> Result<(i64, bool), BrokerError> {
     let stood = if shared.broadcast { shared.places().left.get(queue).copied() } else { committed(shared, queue).await? };
     if let Some(stood) = stood {
-        return Ok((stood, true));
+        // Of a young queue brokers before 5.0 say 0 to a group that has no position, too: what is committed next may be the first.
+        let known = stood > 0 || shared.broadcast || shared.net.version(&queue.broker).await? >= Version(5, 0, 0);
+        return Ok((stood, known));
     }
     let begin = match shared.begins(queue) {
         Begin::First => edge(shared, queue, RequestCode::GetMinOffset).await?,
