@@ -162,3 +162,35 @@ async fn kafka_has_what_it_acknowledged_before_it_was_killed() {
     })
     .await;
 }
+
+/// A member that cannot say goodbye must not keep its application from ending.
+#[test]
+fn an_application_ends_though_the_kafka_of_its_member_is_gone() {
+    let mut server = Kafka::start(KafkaWish::default());
+    let topic = PhysicalName::new("gone").unwrap();
+    let endpoint =
+        Endpoint { networks: Some("127.0.0.0/8".parse().unwrap()), ..Endpoint::plain("gone", server.plain().split(',')) };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let wish = TopicWish { name: topic.clone(), partitions: 2, replicas: 1, config: BTreeMap::new() };
+        open::admin(BrokerKind::Kafka, &endpoint).unwrap().ensure_topic(&wish).await.unwrap();
+        let producer = open::producer(BrokerKind::Kafka, &endpoint, SOON).unwrap();
+        producer.send(Outgoing::new(topic.clone(), "m")).await.unwrap();
+        let member = |group: &str| {
+            let group = PhysicalName::new(group).unwrap();
+            open::consumer(BrokerKind::Kafka, &endpoint, &Subscription::new(group, topic.clone(), ConsumeFrom::Earliest)).unwrap()
+        };
+        let (closed, dropped) = (member("closed"), member("dropped"));
+        for member in [&closed, &dropped] {
+            let message = tokio::time::timeout(SOON, member.receive()).await.unwrap().unwrap();
+            member.done(&message).unwrap();
+        }
+        block_in_place(|| server.kill(0));
+        let left = closed.close(Duration::from_secs(1)).await;
+        assert!(left.as_ref().is_err_and(BrokerError::is_passing), "{left:?}");
+        drop(dropped);
+    });
+    let ending = Instant::now();
+    drop(runtime);
+    assert!(ending.elapsed() < Duration::from_secs(10), "it took {:?}", ending.elapsed());
+}

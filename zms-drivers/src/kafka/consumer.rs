@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use zms_core::names::PhysicalName;
 
@@ -40,11 +40,13 @@ pub struct KafkaConsumer {
     queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<Received>>,
     /// Taken by [`Consumer::close`].
     polling: Mutex<Option<Polling>>,
-    _within: Option<Within>,
 }
 
-/// The library's consumer, and the task that asks it.
-type Polling = (Arc<StreamConsumer<Context>>, JoinHandle<()>);
+/// The library's consumer, where it may dial for as long as it is there, and the task that asks it.
+type Polling = (Client, JoinHandle<()>);
+
+/// Dropped in this order.
+type Client = (Arc<StreamConsumer<Context>>, Option<Within>);
 
 /// A message, or what needs a person.
 type Received = Result<Incoming, BrokerError>;
@@ -109,8 +111,8 @@ impl KafkaConsumer {
         let (sender, queue) = mpsc::unbounded_channel();
         let again = sender.downgrade();
         let polling = tokio::spawn(poll(Arc::clone(&consumer), Arc::clone(&shared), given, sender));
-        let (queue, polling) = (tokio::sync::Mutex::new(queue), Mutex::new(Some((consumer, polling))));
-        Ok(Self { shared, again, queue, polling, _within: within })
+        let (queue, polling) = (tokio::sync::Mutex::new(queue), Mutex::new(Some(((consumer, within), polling))));
+        Ok(Self { shared, again, queue, polling })
     }
 
     fn take(&self) -> Option<Polling> {
@@ -133,7 +135,7 @@ impl Consumer for KafkaConsumer {
 
     fn done(&self, message: &Incoming) -> Result<(), BrokerError> {
         let polling = self.polling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (consumer, _) = polling.as_ref().ok_or(BrokerError::Closed)?;
+        let ((consumer, _), _) = polling.as_ref().ok_or(BrokerError::Closed)?;
         // Held while storing, so that a partition cannot be taken in between and a lower offset cannot overtake.
         let mut positions = self.shared.positions();
         let partition = &message.placed.partition;
@@ -194,13 +196,13 @@ impl Consumer for KafkaConsumer {
         self.shared.readers.forget();
         let ear = self.shared.ear.clone();
         let what = "commit and leave the group";
-        // Committing waits for the coordinator, leaving for both; neither may hold a thread of the runtime.
-        let leave = tokio::task::spawn_blocking(move || {
-            let committed = consumer.commit_consumer_state(CommitMode::Sync);
+        // Committing waits for the coordinator, leaving for both.
+        let left = apart(move || {
+            let committed = consumer.0.commit_consumer_state(CommitMode::Sync);
             drop(consumer);
             committed
         });
-        match tokio::time::timeout(deadline, leave).await {
+        match tokio::time::timeout(deadline, left).await {
             Ok(Ok(Ok(()) | Err(KafkaError::ConsumerCommit(Code::NoOffset)))) => Ok(()),
             Ok(Ok(Err(error))) => Err(ear.classify(what, &error, deadline.as_secs())),
             Ok(Err(_)) | Err(_) => {
@@ -208,6 +210,17 @@ impl Consumer for KafkaConsumer {
             }
         }
     }
+}
+
+/// In a thread of its own, for as long as it takes: neither may it hold a thread of the runtime, nor may the end of the runtime, and so of the
+/// application, wait until a cluster is there again.
+fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (sender, done) = oneshot::channel();
+    let work = move || drop(sender.send(work()));
+    if let Err(error) = std::thread::Builder::new().name("kafka-leave".to_owned()).spawn(work) {
+        tracing::warn!(%error, "a group is left without a word: there is no thread for it");
+    }
+    done
 }
 
 impl Drop for KafkaConsumer {
@@ -220,7 +233,7 @@ impl Drop for KafkaConsumer {
                 let _aborted = polling.await;
                 shared.readers.forget();
                 // Leaving the group waits for its coordinator.
-                drop(tokio::task::spawn_blocking(move || drop(consumer)));
+                drop(apart(move || drop(consumer)));
             })),
             Err(_outside_of_one) => {
                 shared.readers.forget();
