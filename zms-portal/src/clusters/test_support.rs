@@ -99,16 +99,19 @@ impl Stage {
     }
 }
 
+/// Against hanging, not for speed: hundreds of steps on a busy machine take their time.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// Waits for a condition.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let end = tokio::time::Instant::now() + PATIENCE;
     let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
     loop {
         look.tick().await;
         if holds().await {
             return;
         }
-        assert!(tokio::time::Instant::now() < end, "after 30 s still not: {what}");
+        assert!(tokio::time::Instant::now() < end, "after {PATIENCE:?} still not: {what}");
     }
 }
 
