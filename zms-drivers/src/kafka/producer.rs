@@ -1,7 +1,8 @@
 //! Sending to Kafka.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -30,6 +31,8 @@ pub struct KafkaProducer {
     deadline: Duration,
     delivery: Duration,
     closed: AtomicBool,
+    /// Sends that have not ended; those that were dropped never do.
+    open: Arc<AtomicUsize>,
     _within: Option<Within>,
 }
 
@@ -45,8 +48,8 @@ impl KafkaProducer {
             BrokerError::Refused { what: format!("client for cluster {}", endpoint.cluster), why: error.to_string() }
         })?;
         let within = Within::bind(endpoint, &ear, client.client().native_ptr())?;
-        let (deadline, closed) = (endpoint.deadline, AtomicBool::new(false));
-        Ok(Self { client: Some(client), ear, deadline, delivery, closed, _within: within })
+        let (deadline, closed, open) = (endpoint.deadline, AtomicBool::new(false), Arc::default());
+        Ok(Self { client: Some(client), ear, deadline, delivery, closed, open, _within: within })
     }
 
     /// What librdkafka is told. Public for a benchmark, whose plain client must be told the same.
@@ -100,7 +103,10 @@ impl Producer for KafkaProducer {
             }
             record = record.headers(headers);
         }
-        match client.send(record, Timeout::After(self.delivery)).await {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        let sent = client.send(record, Timeout::After(self.delivery)).await;
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        match sent {
             Ok(placed) => {
                 self.ear.worked();
                 Ok(Placed { partition: placed.partition.into(), offset: placed.offset })
@@ -125,10 +131,12 @@ impl Producer for KafkaProducer {
             return 0;
         }
         let Some(client) = self.client.clone() else { return 0 };
+        let open = Arc::clone(&self.open);
         blocking(move || {
             // The reason is the same for every message, and their senders get it.
             let _ = client.flush(deadline);
-            let left = usize::try_from(client.in_flight_count()).unwrap_or(0);
+            // The library counts what it has to tell us as well.
+            let left = usize::try_from(client.in_flight_count()).unwrap_or(0).min(open.load(Ordering::Acquire));
             client.purge(PurgeConfig::default().queue().inflight());
             left
         })
