@@ -120,7 +120,7 @@ async fn java_clients(browser: &Browser, stage: &Stage) {
         ("DEFAULT_CONSUMER", "consumes", "10.20.30.42", "2026-11-21 08:41:17"),
     ] {
         let row = browser.row(name).await.unwrap_or_else(|| panic!("{name} is not there"));
-        assert!(row[1] == does && row[6] == ip && row[7] == "Java 1.0.0" && row[8].starts_with(started), "{row:?}");
+        assert!(row[1] == does && row[7] == ip && row[8] == "Java 1.0.0" && row[9].starts_with(started), "{row:?}");
     }
     pictures::both(browser, "java-topic", "DEFAULT_PRODUCER").await;
     browser.open(&format!("{}/e/old/groups/order_bill", stage.url)).await;
