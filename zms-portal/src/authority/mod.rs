@@ -3,11 +3,12 @@
 //! Read [`ca`] (the authority's key and certificate) → [`sign`] (certificates of hosts) → [`instance`] (of
 //! services' instances) → [`peer`] (a host read from the
 //! certificate it shows) → [`verify`] (who gets in at the agents' listener) → [`server`] (the portal's own certificate) →
-//! [`listen`] (connections).
+//! [`listen`] (connections). [`pasted`]: the authorities of others.
 
 mod ca;
 mod instance;
 mod listen;
+mod pasted;
 mod peer;
 mod server;
 mod sign;
@@ -25,6 +26,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 
 pub use self::listen::serve_tls;
+pub use self::pasted::pasted;
 pub use self::peer::{GRACE_MS, Named, PeerCertificate, PeerError};
 pub use self::sign::{SignError, Signed};
 

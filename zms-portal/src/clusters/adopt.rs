@@ -10,6 +10,7 @@ use super::way::reference;
 use super::{Cluster, Way, flow, start_publishing, store};
 use crate::access::{Actor, Role};
 use crate::app::{App, new_id};
+use crate::authority::pasted;
 use crate::db::Tx;
 use crate::engine::Next;
 use crate::environments::{self, Environment};
@@ -19,9 +20,8 @@ use crate::error::{Error, Problem, Result};
 const RESERVED: [&str; 2] = ["adopt", "try"];
 /// Most addresses of a cluster.
 const MOST_ADDRESSES: usize = 32;
-/// Longest user, password, in bytes; longest list of certificates.
+/// Longest user, password, in bytes.
 const LONGEST: usize = 256;
-const LONGEST_PEM: usize = 256 << 10;
 
 /// A cluster to adopt, as people and programs say it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -108,18 +108,15 @@ pub(super) fn check(new: &NewCluster, environment_id: &str, networks: &str, know
     let tls = match new.tls.as_str() {
         "" | "off" => BrokerTls::Off,
         "system" => BrokerTls::System,
-        // A form sends its lines with CR LF, and what is the same is to look the same.
-        "authority" => BrokerTls::Authority(new.authority.trim().replace("\r\n", "\n")),
+        "authority" => BrokerTls::Authority(pasted(&new.authority).unwrap_or_else(|| {
+            problem(&mut problems, "authority", |m| m.clusters_bad_authority().to_owned());
+            String::new()
+        })),
         _ => {
             problem(&mut problems, "tls", |m| m.clusters_bad_tls().to_owned());
             BrokerTls::Off
         }
     };
-    if let BrokerTls::Authority(pem) = &tls
-        && (pem.len() > LONGEST_PEM || !pem.contains("-----BEGIN CERTIFICATE-----") || pem.contains("PRIVATE KEY"))
-    {
-        problem(&mut problems, "authority", |m| m.clusters_bad_authority().to_owned());
-    }
     let login = login(new, &addresses, &tls, known, &mut problems);
     let (Some(name), Some(broker), true) = (name, broker, problems.is_empty()) else { return Err(Error::Invalid(problems)) };
     let password = Some(new.password.clone()).filter(|password| login.is_some() && !password.is_empty());

@@ -174,10 +174,11 @@ async fn a_kept_password_is_sent_to_no_server_that_it_was_not_typed_for() {
     let stage = Stage::set().await;
     let olga = user("olga", Role::Operator);
     let (app, environment) = (&stage.app, &stage.environment);
-    let pem = |of: &str| format!("-----BEGIN CERTIFICATE-----\n{of}\n-----END CERTIFICATE-----");
+    let pem = || rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem().replace("\r\n", "\n");
+    let (ours, theirs) = (pem(), pem());
     let new = NewCluster {
         tls: "authority".into(),
-        authority: pem("ours"),
+        authority: ours.clone(),
         mechanism: "plain".into(),
         user: "zms".into(),
         password: "typed-once".into(),
@@ -189,7 +190,7 @@ async fn a_kept_password_is_sent_to_no_server_that_it_was_not_typed_for() {
         addresses("10.0.0.66:9092"),
         addresses("10.0.0.9:9092,10.0.0.66:9092"),
         addresses("10.0.0.9:9093"),
-        ClusterChange { authority: Some(pem("theirs")), ..ClusterChange::default() },
+        ClusterChange { authority: Some(theirs), ..ClusterChange::default() },
         ClusterChange { tls: Some("system".into()), ..ClusterChange::default() },
         ClusterChange { tls: Some("off".into()), ..ClusterChange::default() },
     ];
@@ -211,7 +212,7 @@ async fn a_kept_password_is_sent_to_no_server_that_it_was_not_typed_for() {
     let again = ClusterChange { password: Some("typed-twice".into()), ..addresses("10.0.0.66:9092") };
     change(app, actor(&olga), environment, "old-kafka", again, now_ms()).await.unwrap();
     // The lines of a form end with CR LF.
-    let form = ClusterChange { authority: Some(pem("ours").replace('\n', "\r\n")), ..ClusterChange::default() };
+    let form = ClusterChange { authority: Some(ours.replace('\n', "\r\n")), ..ClusterChange::default() };
     let cluster = change(app, actor(&olga), environment, "old-kafka", form, now_ms()).await.unwrap();
     let told = super::super::adopted(&app.vault, &cluster).unwrap();
     assert_eq!(told.login.unwrap().password, "typed-twice");

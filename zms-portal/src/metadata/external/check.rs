@@ -2,17 +2,14 @@
 
 use std::net::IpAddr;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use zms_core::networks::Networks;
 
 use super::{External, NewExternal};
+use crate::authority::pasted;
 use crate::error::{Error, Problem, Result};
 
 /// Most servers of an ensemble.
 const MOST: usize = 15;
-/// Longest PEM, in bytes.
-const LONGEST_PEM: usize = 64 << 10;
 /// Longest user and password, in characters.
 const LONGEST_WORD: usize = 100;
 
@@ -30,13 +27,10 @@ pub(super) fn check(mut new: NewExternal, known: Option<&External>, networks: &N
         problems.push(Problem::new("addresses", move |m| m.metadata_outside(&outside, &networks)));
     }
     new.addresses = addresses.join(",");
-    // A form sends its lines with CR LF, and what is the same is to look the same.
-    new.authority = new.authority.trim().replace("\r\n", "\n");
-    if !new.authority.is_empty() {
-        new.authority.push('\n');
-        if !is_authority(&new.authority) {
-            problems.push(Problem::new("authority", |m| m.metadata_bad_authority().to_owned()));
-        }
+    match pasted(&new.authority) {
+        Some(pem) => new.authority = pem + "\n",
+        None if new.authority.trim().is_empty() => new.authority.clear(),
+        None => problems.push(Problem::new("authority", |m| m.metadata_bad_authority().to_owned())),
     }
     new.user = new.user.trim().to_owned();
     let word = |text: &str| text.chars().count() <= LONGEST_WORD && !text.chars().any(char::is_control);
@@ -66,14 +60,6 @@ fn is_address(text: &str) -> bool {
 
 fn ip(address: &str) -> Option<IpAddr> {
     address.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok()
-}
-
-/// At least one certificate, and all that stands there can be read.
-fn is_authority(pem: &str) -> bool {
-    let mut roots = rustls::RootCertStore::empty();
-    let mut add = |certificate: CertificateDer<'static>| roots.add(certificate).is_ok();
-    let all = CertificateDer::pem_slice_iter(pem.as_bytes()).all(|read| read.is_ok_and(&mut add));
-    pem.len() <= LONGEST_PEM && all && !roots.is_empty()
 }
 
 #[cfg(test)]
