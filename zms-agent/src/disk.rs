@@ -18,7 +18,7 @@ pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    sync_folder(folder)
+    sync(folder)
 }
 
 /// Writes a new file and waits until it is on the disk.
@@ -28,12 +28,7 @@ pub fn write_synced(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes a rename in this folder survive a power cut.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    sync(folder)
-}
-
-/// Waits until a file or a folder is on the disk.
+/// Waits until a file is on the disk, or a folder with the renames in it.
 pub fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

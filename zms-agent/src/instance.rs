@@ -46,6 +46,13 @@ impl Default for Timing {
     }
 }
 
+impl Timing {
+    /// Between two looks after so many steps in a row that failed: what failed is not mended by asking at once, and a step may be long work.
+    fn after_failures(&self, failed: u32) -> Duration {
+        self.busy.saturating_mul(1 << failed.min(16)).min(self.idle)
+    }
+}
+
 /// What all instances of a host share.
 #[derive(Debug)]
 pub struct Shared {
@@ -69,7 +76,7 @@ pub async fn work(shared: Arc<Shared>, mut wanted: watch::Receiver<InstanceSpec>
     loop {
         let spec = wanted.borrow_and_update().clone();
         let report = once(&shared, &spec, &mut memory).await;
-        let pause = if report.done() { shared.timing.idle } else { shared.timing.busy };
+        let pause = if report.done() { shared.timing.idle } else { shared.timing.after_failures(memory.refused) };
         if reports.send(report).await.is_err() {
             return;
         }
@@ -84,6 +91,8 @@ pub async fn work(shared: Arc<Shared>, mut wanted: watch::Receiver<InstanceSpec>
 #[derive(Debug, Default)]
 struct Memory {
     starts: Starts,
+    /// Steps that failed in a row.
+    refused: u32,
     secrets: Kept,
 }
 
@@ -95,9 +104,13 @@ async fn once(shared: &Shared, spec: &InstanceSpec, memory: &mut Memory) -> Inst
     memory.starts.note(spec, &decision);
     let step = decision.step;
     fault::point(step, Moment::Before);
-    if let Err(problem) = act(shared, spec, rendered, &sight.seen.process, &mut decision, memory).await {
-        tracing::warn!(instance = %spec.id, step = ?decision.step, %problem, "step failed");
-        decision.why = problem;
+    match act(shared, spec, rendered, &sight.seen.process, &mut decision, memory).await {
+        Ok(()) => memory.refused = 0,
+        Err(problem) => {
+            memory.refused = memory.refused.saturating_add(1);
+            tracing::warn!(instance = %spec.id, step = ?decision.step, %problem, "step failed");
+            decision.why = problem;
+        }
     }
     fault::point(step, Moment::After);
     report(spec, &sight, decision, &memory.starts)
@@ -306,6 +319,13 @@ pub(crate) mod tests {
             min_free_mib: 0,
         };
         InstanceSpec::new(id.parse().unwrap(), "u1".into(), "sleeper".parse().unwrap(), Phase::Running, body)
+    }
+
+    #[test]
+    fn after_steps_that_failed_it_looks_less_often() {
+        let timing = Timing::default();
+        let pauses = [0, 1, 2, 3, 4, 100].map(|failed| timing.after_failures(failed).as_millis());
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 5_000, 5_000]);
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub fn write(layout: &Layout, spec: &InstanceSpec, rendered: &Rendered) -> Resul
     std::os::unix::fs::symlink(spec.hash.as_str(), &link).map_err(failed(&link))?;
     let current = layout.current_conf(&spec.id);
     fs::rename(&link, &current).map_err(failed(&current))?;
-    disk::sync_folder(&confs).map_err(failed(&confs))
+    disk::sync(&confs).map_err(failed(&confs))
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ fn unpack_synced(
         return Err(error);
     }
     fs::rename(&temporary, layout.release(package)).map_err(io_failed)?;
-    disk::sync_folder(&releases).map_err(io_failed)
+    disk::sync(&releases).map_err(io_failed)
 }
 
 fn open(archive: &Path) -> io::Result<tar::Archive<impl io::Read>> {

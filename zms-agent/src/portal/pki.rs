@@ -211,7 +211,7 @@ impl Pki {
 
     fn rename(&self, from: &str, to: &str) -> Result<(), PkiError> {
         let from = self.path(from);
-        fs::rename(&from, self.path(to)).and_then(|()| disk::sync_folder(&self.folder)).map_err(failed(&from))
+        fs::rename(&from, self.path(to)).and_then(|()| disk::sync(&self.folder)).map_err(failed(&from))
     }
 
     fn remove(&self, name: &str) -> Result<(), PkiError> {
