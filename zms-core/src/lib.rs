@@ -13,6 +13,8 @@
 //! 8. [`collect`]: what collectors hear, and what they tell.
 //! 9. [`statistics`]: what applications say about their sending and consuming.
 //! 10. [`series`]: which figures are kept over time.
+//!
+//! Beside them, for those who ask for it: `config` (settings of a binary), `tls` (why a handshake failed).
 
 pub mod broker;
 pub mod catalogue;
@@ -27,3 +29,5 @@ pub mod package;
 pub mod probe;
 pub mod series;
 pub mod statistics;
+#[cfg(feature = "tls")]
+pub mod tls;

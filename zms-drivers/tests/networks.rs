@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, TopicName};
+use kafka_protocol::protocol::{Encodable as _, StrBytes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +20,7 @@ use zms_core::networks::Networks;
 use zms_drivers::broker::{BrokerError, Outgoing, Subscription};
 use zms_drivers::open::{self, Endpoint};
 use zms_drivers::rocketmq::remoting::{Answer, Frame, LARGEST_FRAME, decode, encode};
+use zms_testbed::Counted;
 
 #[tokio::test]
 async fn no_kind_dials_outside_the_networks_and_each_names_broker_address_and_networks() {
@@ -41,8 +44,7 @@ async fn no_kind_dials_outside_the_networks_and_each_names_broker_address_and_ne
     }
 }
 
-/// A broker of Kafka that says of topic `orders` that another broker leads it, which listens at `leader`. Its answers are of the first
-/// versions, written by hand: an error about versions, the versions, and metadata.
+/// A broker of Kafka that says of topic `orders` that another broker leads it, which listens at `leader`.
 async fn kafka_that_advertises(leader: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap();
@@ -61,25 +63,27 @@ async fn serve(mut stream: TcpStream, leader: SocketAddr) {
             return;
         }
         let number = |at: usize| i16::from_be_bytes([frame[at], frame[at + 1]]);
-        let body = match (number(0), number(2)) {
-            (18, version) => {
-                // ListOffsets, Metadata, FindCoordinator, ApiVersions.
-                let known: [(i16, i16); 4] = [(2, 1), (3, 1), (10, 1), (18, 0)];
-                let mut body = if version > 0 { 35_i16 } else { 0 }.to_be_bytes().to_vec();
-                body.extend(4_i32.to_be_bytes());
-                known.iter().for_each(|(key, max)| body.extend([key.to_be_bytes(), [0, 0], max.to_be_bytes()].concat()));
-                body
+        let (key, version) = (number(0), number(2));
+        let mut body = BytesMut::new();
+        match ApiKey::try_from(key).unwrap() {
+            ApiKey::ApiVersions => {
+                let known =
+                    [(ApiKey::ListOffsets, 1), (ApiKey::Metadata, 1), (ApiKey::FindCoordinator, 1), (ApiKey::ApiVersions, 3)];
+                let known = known.map(|(key, most)| ApiVersion::default().with_api_key(key as i16).with_max_version(most));
+                ApiVersionsResponse::default().with_api_keys(known.to_vec()).encode(&mut body, version).unwrap();
             }
-            (3, 1) => {
-                let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
-                let whole = |number: i32| number.to_be_bytes().to_vec();
-                let broker = [whole(2), text(&leader.ip().to_string()), whole(leader.port().into()), vec![255, 255]].concat();
-                let partition = [vec![0, 0], whole(0), whole(2), whole(1), whole(2), whole(1), whole(2)].concat();
-                let topic = [vec![0, 0], text("orders"), vec![0], whole(1), partition].concat();
-                [whole(1), broker, whole(2), whole(1), topic].concat()
+            ApiKey::Metadata => {
+                let (id, host) = (BrokerId(2), StrBytes::from_string(leader.ip().to_string()));
+                let broker = MetadataResponseBroker::default().with_node_id(id).with_host(host).with_port(leader.port().into());
+                let partition =
+                    MetadataResponsePartition::default().with_leader_id(id).with_replica_nodes(vec![id]).with_isr_nodes(vec![id]);
+                let name = TopicName(StrBytes::from_static_str("orders"));
+                let topic = MetadataResponseTopic::default().with_name(Some(name)).with_partitions(vec![partition]);
+                let answer = MetadataResponse::default().with_brokers(vec![broker]).with_controller_id(id);
+                answer.with_topics(vec![topic]).encode(&mut body, version).unwrap();
             }
             _ => continue,
-        };
+        }
         let length = i32::try_from(body.len() + 4).unwrap().to_be_bytes();
         if stream.write_all(&[&length[..], &frame[4..8], &body].concat()).await.is_err() {
             return;
@@ -89,15 +93,8 @@ async fn serve(mut stream: TcpStream, leader: SocketAddr) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_kafka_advertises_is_not_dialled_outside_the_networks_by_clients_of_applications() {
-    let second = TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let at = second.local_addr().unwrap();
-    let dialled = Arc::new(AtomicUsize::new(0));
-    let count = dialled.clone();
-    tokio::spawn(async move {
-        while second.accept().await.is_ok() {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    });
+    let second = Counted::listen("127.0.0.2");
+    let at = second.address();
     let topic = || PhysicalName::new("orders").unwrap();
     let warmed = async |leader, networks: Option<&str>| {
         let endpoint = Endpoint {
@@ -108,7 +105,7 @@ async fn what_a_kafka_advertises_is_not_dialled_outside_the_networks_by_clients_
         let producer = open::producer(BrokerKind::Kafka, &endpoint, Duration::from_secs(3)).unwrap();
         let error = producer.warm(&topic()).await.unwrap_err();
         producer.close(Duration::from_secs(1)).await;
-        (error, dialled.swap(0, Ordering::SeqCst) > 0)
+        (error, second.came() > 0)
     };
     for (networks, there) in [(None, true), (Some("127.0.0.0/8"), true), (Some("127.0.0.1/32"), false)] {
         let (error, dialled) = warmed(at, networks).await;
@@ -125,7 +122,7 @@ async fn what_a_kafka_advertises_is_not_dialled_outside_the_networks_by_clients_
     let member = open::consumer(BrokerKind::Kafka, &endpoint, &group).unwrap();
     let error = tokio::time::timeout(Duration::from_secs(20), member.receive()).await.expect("it is said").unwrap_err();
     assert!(error.to_string().contains("outside the networks in which brokers may be (10.0.0.0/8)"), "{error}");
-    assert_eq!(dialled.load(Ordering::SeqCst), 0);
+    assert_eq!(second.came(), 0);
 }
 
 /// A name server that lists one broker, at this address, which has every topic. Returns its own address.
@@ -193,26 +190,18 @@ fn is_outside(what: &str, error: &BrokerError, broker: &str, networks: &Networks
 
 #[tokio::test]
 async fn a_broker_that_a_name_server_advertises_is_not_dialled_outside_the_networks() {
-    let broker = TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let address = broker.local_addr().unwrap().to_string();
-    let dialled = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&dialled);
-    // Whoever dials is seen, and heard no further.
-    tokio::spawn(async move {
-        while broker.accept().await.is_ok() {
-            count.fetch_add(1, Ordering::AcqRel);
-        }
-    });
+    let broker = Counted::listen("127.0.0.2");
+    let address = broker.address().to_string();
     let name_server = name_server_that_advertises(&address).await;
     let networks: Networks = "127.0.0.1/32".parse().unwrap();
     for (what, error) in said_of(&name_server, &networks).await {
         is_outside(what, &error, &address, &networks);
     }
-    assert_eq!(dialled.load(Ordering::Acquire), 0);
+    assert_eq!(broker.came(), 0);
     // The same broker within the networks: it would have been seen.
     let within = Endpoint { networks: Some("127.0.0.0/8".parse().unwrap()), ..Endpoint::plain("within", [&name_server]) };
     let error = open::admin(BrokerKind::RocketMq, &within).unwrap().topics().await.unwrap_err();
-    assert!(error.is_passing() && dialled.load(Ordering::Acquire) > 0, "{error:?}");
+    assert!(error.is_passing() && broker.came() > 0, "{error:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Real servers for tests, started from the packages that agents install: [`Kafka`], [`RocketMq`], [`ZooKeeper`], [`Influx`] on 127.0.0.1, and a
-//! [`Proxy`] that cuts connections.
+//! Real servers for tests, started from the packages that agents install: [`Kafka`], [`RocketMq`], [`ZooKeeper`], [`Influx`] on 127.0.0.1; a
+//! [`Proxy`] that cuts connections, and somebody ([`Counted`]) who sees whether he is dialled.
 //!
 //! Everything blocks: a test starts its servers before it waits for anything else. Dropping a server ends it; a server whose test
 //! died with SIGKILL ends by itself (`PR_SET_PDEATHSIG`). A missing package fails the test with what to run.
@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says with its backtrace what failed")]
 
 mod certificates;
+mod counted;
 mod figure;
 mod influx;
 mod kafka;
@@ -21,6 +22,7 @@ mod rocketmq;
 mod zookeeper;
 
 pub use certificates::Certificates;
+pub use counted::Counted;
 pub use figure::{Against, Figure, percentile};
 pub use influx::{Influx, InfluxLine, InfluxOperator};
 pub use kafka::{Kafka, KafkaLine, KafkaWish};

@@ -17,6 +17,7 @@ use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes, VersionRange};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use zms_core::tls::Handshake;
 
 use crate::WireError;
 use crate::options::{Options, Setup, split};
@@ -169,25 +170,10 @@ impl Connection {
     }
 }
 
-/// A certificate that is not accepted is something to repair; a peer that hangs up may be a broker that restarts.
 fn tls_error(address: &str, error: &std::io::Error) -> WireError {
-    use rustls::{CertificateError as Wrong, Error as Tls};
     let address = address.to_owned();
-    let denied = |why: String| WireError::Denied { address: address.clone(), why: format!("TLS: {why}") };
-    let connect = |why: String| WireError::Connect { address: address.clone(), why: format!("TLS: {why}") };
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
-        Some(Tls::InvalidCertificate(Wrong::NotValidForName | Wrong::NotValidForNameContext { .. })) => {
-            denied(format!("the certificate is for other names than the one that was dialled: {error}"))
-        }
-        Some(Tls::InvalidCertificate(Wrong::UnknownIssuer)) => {
-            denied(format!("none of the trusted authorities made the certificate: {error}"))
-        }
-        Some(Tls::InvalidCertificate(_) | Tls::AlertReceived(_)) => denied(error.to_string()),
-        Some(Tls::InvalidMessage(_)) => denied(format!("this port answers something else than TLS: {error}")),
-        // So does a plain listener of Kafka, which takes the first bytes of TLS for a length.
-        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            connect(format!("hung up during the handshake, as a port without TLS does: {error}"))
-        }
-        _ => connect(error.to_string()),
+    match zms_core::tls::failed(error) {
+        Handshake::Denied(why) => WireError::Denied { address, why },
+        Handshake::Passing(why) => WireError::Connect { address, why },
     }
 }

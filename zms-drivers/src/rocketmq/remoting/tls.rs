@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::TlsConnector;
+use zms_core::tls::Handshake;
 
 use super::RemotingError;
 
@@ -42,27 +43,12 @@ pub(super) fn connector(roots: rustls::RootCertStore) -> Result<TlsConnector, Re
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// What became of a handshake. A certificate that is not accepted is something to repair; a peer that hangs up may be a broker that restarts.
+/// What became of a handshake.
 pub(super) fn failed(address: &str, error: &std::io::Error) -> RemotingError {
-    use rustls::{CertificateError as Wrong, Error as Tls};
     let address = address.to_owned();
-    let denied = |why: String| RemotingError::Denied { address: address.clone(), why: format!("TLS: {why}") };
-    let connect = |why: String| RemotingError::Connect { address: address.clone(), why: format!("TLS: {why}") };
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
-        Some(Tls::InvalidCertificate(Wrong::NotValidForName | Wrong::NotValidForNameContext { .. })) => {
-            denied(format!("the certificate is for other names than the one that was dialled: {error}"))
-        }
-        // A bad signature: one of them has the name of the authority that made it, and another key.
-        Some(Tls::InvalidCertificate(Wrong::UnknownIssuer | Wrong::BadSignature)) => {
-            denied(format!("none of the trusted authorities made the certificate: {error}"))
-        }
-        Some(Tls::InvalidMessage(_)) => denied(format!("this port answers something else than TLS: {error}")),
-        Some(_) => denied(error.to_string()),
-        // So does a server that was told not to speak TLS, which takes the first bytes of it for a length.
-        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            connect(format!("hung up during the handshake, as a port without TLS does: {error}"))
-        }
-        None => connect(error.to_string()),
+    match zms_core::tls::failed(error) {
+        Handshake::Denied(why) => RemotingError::Denied { address, why },
+        Handshake::Passing(why) => RemotingError::Connect { address, why },
     }
 }
 
