@@ -209,15 +209,8 @@ mod tests {
     /// As an import leaves it: a cluster that nobody could adopt, for example as it is where no broker may be.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_cluster_of_the_metadata_is_not_dialled_outside_the_networks_and_one_that_zms_installed_is() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let dialled = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let count = dialled.clone();
-        tokio::spawn(async move {
-            while listener.accept().await.is_ok() {
-                count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            }
-        });
+        let broker = zms_testbed::Counted::listen("127.0.0.1");
+        let address = broker.address().to_string();
         let name = ClusterName::new("unfit").unwrap();
         let elsewhere = Orders { networks: "10.0.0.0/8".parse().unwrap(), ..orders(1) };
         let ours = Orders { installed: [(name.clone(), vec![address.clone()])].into(), ..elsewhere.clone() };
@@ -243,7 +236,7 @@ mod tests {
                 reach = tokio::time::timeout(Duration::from_secs(20), told) => reach.expect("a tick ends"),
             };
             let Reach::Away(why) = reach else { panic!("{reach:?}") };
-            assert_eq!(dialled.swap(0, std::sync::atomic::Ordering::SeqCst) > 0, there, "{why}");
+            assert_eq!(broker.came() > 0, there, "{why}");
             assert_eq!(why.contains("outside the networks"), !there, "{why}");
         }
     }

@@ -63,6 +63,7 @@ fn line(
         topic: topic.clone(),
         state: group.summary.state.as_str().to_owned(),
         members: group.members,
+        protocol: group.summary.protocol.clone(),
         lag: lags.as_ref().map(|lags| lags.iter().sum()),
         lag_max: lags.and_then(|lags| lags.into_iter().max()),
         unknown: count(ends.keys().filter(|id| !offsets.contains_key(id)).count()),

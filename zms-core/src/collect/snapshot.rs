@@ -153,6 +153,9 @@ pub struct GroupFigures {
     pub state: String,
     /// Members of the whole group.
     pub members: Option<u32>,
+    /// As those members say that were counted last: `clustering` or `broadcasting` on RocketMQ; empty where nobody says it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
     /// Messages not consumed yet: sum of end minus committed, over partitions with a commit; negative when a topic was made again.
     pub lag: Option<i64>,
     /// Of the partition that is furthest behind.

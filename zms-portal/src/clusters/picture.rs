@@ -62,6 +62,8 @@ pub struct PhysicalGroup {
     pub state: String,
     /// Members.
     pub members: Option<u32>,
+    /// As those members say that were counted last: clustering or broadcasting on RocketMQ; empty where nobody says it.
+    pub protocol: String,
     /// Over all of its topics; absent where nothing was committed or something of it is not known.
     pub lag: Option<i64>,
     /// Each topic that it committed on, the worst lag first, unknown ones before all.
@@ -94,10 +96,15 @@ pub fn is_internal(name: &PhysicalName) -> bool {
     name.as_str().starts_with("__") || name.as_str().starts_with('%')
 }
 
-fn group(name: &PhysicalName, state: &str, members: Option<u32>, mut on: Vec<GroupOn>, why: Option<String>) -> PhysicalGroup {
+fn group(
+    name: &PhysicalName,
+    (state, members, protocol): (&str, Option<u32>, &str),
+    mut on: Vec<GroupOn>,
+    why: Option<String>,
+) -> PhysicalGroup {
     let lag = if on.is_empty() { None } else { on.iter().map(|on| on.lag).sum() };
     on.sort_by_key(|on| std::cmp::Reverse(on.lag.unwrap_or(i64::MAX)));
-    PhysicalGroup { name: name.clone(), state: state.to_owned(), members, lag, on, why }
+    PhysicalGroup { name: name.clone(), state: state.to_owned(), members, protocol: protocol.to_owned(), lag, on, why }
 }
 
 impl Picture {
@@ -124,10 +131,11 @@ impl Picture {
             lines.entry(&line.group).or_default().push(line);
         }
         let on = |line: &&GroupFigures| GroupOn { topic: line.topic.clone(), lag: line.lag, unknown: line.unknown };
-        let busy = lines
-            .iter()
-            .map(|(name, lines)| group(name, &lines[0].state, lines[0].members, lines.iter().map(on).collect(), None));
-        let quiet = figures.quiet.iter().map(|q| group(&q.group, &q.state, q.members, Vec::new(), q.why.clone()));
+        let busy = lines.iter().map(|(name, lines)| {
+            let GroupFigures { state, members, protocol, .. } = lines[0];
+            group(name, (state, *members, protocol), lines.iter().map(on).collect(), None)
+        });
+        let quiet = figures.quiet.iter().map(|q| group(&q.group, (&q.state, q.members, ""), Vec::new(), q.why.clone()));
         let mut groups: Vec<PhysicalGroup> = busy.chain(quiet).collect();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         Some(Self { topics: topics.collect(), groups, missing })
@@ -161,7 +169,7 @@ impl Picture {
             });
             let summary = &found.summary;
             let why = found.committed.as_ref().err().map(ToString::to_string);
-            group(&summary.name, summary.state.as_str(), found.members, on.collect(), why)
+            group(&summary.name, (summary.state.as_str(), found.members, &summary.protocol), on.collect(), why)
         });
         let silent: Vec<String> = scrape.silent.iter().map(|(id, why)| format!("broker {id}: {why}")).collect();
         Self { topics: topics.collect(), groups: groups.collect(), missing: silent.join("; ") }

@@ -6,7 +6,7 @@ mod flow;
 mod glob;
 mod perform;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -57,7 +57,7 @@ pub struct Item {
     pub governed: Governed,
     /// A group's topics.
     pub on: Vec<String>,
-    /// Whether each member of a group gets every message (broadcasting), as those that are connected say. Absent: nobody is connected who says it, and it
+    /// Whether each member of a group gets every message (broadcasting), as those say that were connected when it was looked last. Absent: nobody says it, and it
     /// would be taken over as one whose members share. Absent for topics.
     pub broadcast: Option<bool>,
 }
@@ -106,13 +106,8 @@ pub async fn preview(app: &App, cluster: &Cluster, choice: &Choice, now_ms: i64)
         let on: Vec<&PhysicalName> = group.on.iter().map(|on| &on.topic).collect();
         let governed = register.group(cluster, &group.name, &on, |topic| chosen.contains(topic.as_str()));
         let on = on.iter().map(|topic| topic.to_string()).collect();
-        preview.groups.push(Item { name: group.name.to_string(), governed, on, broadcast: broadcasts(cluster, "") });
-    }
-    if cluster.broker == BrokerKind::RocketMq && preview.groups.iter().any(|item| item.governed == Governed::Free) {
-        let said = models(app, cluster).await;
-        for item in &mut preview.groups {
-            item.broadcast = said.get(&item.name).and_then(|protocol| broadcasts(cluster, protocol));
-        }
+        let broadcast = broadcasts(cluster, &group.protocol);
+        preview.groups.push(Item { name: group.name.to_string(), governed, on, broadcast });
     }
     for items in [&mut preview.topics, &mut preview.groups] {
         items.retain(|item| item.governed != Governed::Yes);
@@ -127,21 +122,6 @@ fn broadcasts(cluster: &Cluster, protocol: &str) -> Option<bool> {
         (BrokerKind::Kafka, _) | (BrokerKind::RocketMq, "clustering") => Some(false),
         (BrokerKind::RocketMq, "broadcasting") => Some(true),
         (BrokerKind::RocketMq, _) => None,
-    }
-}
-
-/// What members say of their groups, by name; nothing where they cannot be asked, and then the page says that it is not known.
-async fn models(app: &App, cluster: &Cluster) -> BTreeMap<String, String> {
-    let asked = match app.brokers.admin(cluster) {
-        Ok(admin) => admin.groups().await,
-        Err(error) => Err(error),
-    };
-    match asked {
-        Ok(groups) => groups.into_iter().map(|group| (group.name.to_string(), group.protocol)).collect(),
-        Err(error) => {
-            tracing::warn!(%error, cluster = %cluster.name, "members were not asked whether their groups broadcast");
-            BTreeMap::new()
-        }
     }
 }
 
