@@ -269,7 +269,7 @@ impl Metadata {
 
     /// Makes the nodes that a tree of this environment lacks. Whether it worked is seen when it is looked at next.
     async fn complete(&self, environment_id: &str) {
-        // Asked for now: what it makes has the rights of the present mode.
+        // The store of the present mode: what is made here gets its rights.
         let Ok(opened) = self.opened(environment_id).await else { return };
         if let Err(why) = tree::ensure_what_came_later(opened.store.as_ref()).await {
             tracing::debug!(environment = environment_id, ?why, "the tree lacks nodes still");

@@ -256,39 +256,33 @@ impl From<&HostFrames> for HostItem {
     }
 }
 
+/// Producers and consumers are told with the same figures; a consumer has a group beside them.
+macro_rules! client {
+    ($one:expr, $group:expr) => {
+        ClientItem {
+            topic: $one.topic.to_string(),
+            group: $group,
+            application: $one.application.clone(),
+            client: $one.client.clone(),
+            language: $one.language.clone(),
+            ip: $one.ip.clone(),
+            rate: $one.rate,
+            failed: $one.failed,
+            p99_ms: $one.p99_ms,
+            reports_lost: $one.dropped,
+        }
+    };
+}
+
 impl From<&ProducerFigures> for ClientItem {
     fn from(one: &ProducerFigures) -> Self {
-        let ProducerFigures { topic, application, client, language, ip, rate, failed, p99_ms, dropped, .. } = one.clone();
-        Self {
-            topic: topic.to_string(),
-            group: None,
-            application,
-            client,
-            language,
-            ip,
-            rate,
-            failed,
-            p99_ms,
-            reports_lost: dropped,
-        }
+        client!(one, None)
     }
 }
 
 impl From<&ConsumerFigures> for ClientItem {
     fn from(one: &ConsumerFigures) -> Self {
-        let ConsumerFigures { group, topic, application, client, language, ip, rate, failed, p99_ms, dropped, .. } = one.clone();
-        Self {
-            topic: topic.to_string(),
-            group: Some(group.to_string()),
-            application,
-            client,
-            language,
-            ip,
-            rate,
-            failed,
-            p99_ms,
-            reports_lost: dropped,
-        }
+        client!(one, Some(one.group.to_string()))
     }
 }
 
