@@ -230,7 +230,11 @@ impl Stage {
             let lines: Vec<&str> = text.lines().rev().take(15).collect();
             format!("--- {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
         };
-        log(self.folder.path().join("portal/portal.log")) + &log(self.host().join("log/zms-agent/out.log"))
+        let mut logs = vec![self.folder.path().join("portal/portal.log")];
+        logs.extend(["zms-agent", "collector-1"].map(|name| self.host().join("log").join(name).join("out.log")));
+        let files = fs::read_dir(self.folder.path()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        logs.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "log")));
+        logs.into_iter().map(log).collect()
     }
 }
 
