@@ -246,6 +246,7 @@ mod tests {
             ports: vec![],
             probe: Probe::Zookeeper { host: "127.0.0.1".into(), port: 1 },
             min_free_mib: 0,
+            disk_full_at: None,
         };
         InstanceSpec::new("thing-1".parse().unwrap(), "u1".into(), "thing".parse().unwrap(), phase, body)
     }

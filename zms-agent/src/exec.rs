@@ -20,8 +20,9 @@ mod prepare;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -78,7 +79,9 @@ fn start(layout: &Layout, id: &InstanceId, redirected: &mut bool) -> Result<Infa
     std::env::set_current_dir(&file.data_dir)
         .map_err(|error| ExecError::system(format!("enter {}", file.data_dir.display()), error))?;
     limit_open_files(file.nofile, |warning| log::say(&file.log_file, id, warning))?;
-    let environment = environment(&file);
+    let temporary = layout.tmp_dir(id);
+    empty(&temporary).map_err(|error| ExecError::system(format!("empty {}", temporary.display()), error))?;
+    let environment = environment(&file, &temporary);
     for step in &file.prepare {
         prepare::perform(step, &environment, &file.data_dir, |note| log::say(&file.log_file, id, note))?;
     }
@@ -161,8 +164,18 @@ fn limit_open_files(wanted: u64, warn: impl FnOnce(&str)) -> Result<(), ExecErro
     setrlimit(Resource::RLIMIT_NOFILE, limit, limit).map_err(failed)
 }
 
-fn environment(file: &ExecFile) -> BTreeMap<OsString, OsString> {
-    let mut environment = BTreeMap::from([("PATH".into(), PATH.into())]);
+/// A folder with nothing in it: whoever was killed could not clear up.
+fn empty(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn environment(file: &ExecFile, temporary: &Path) -> BTreeMap<OsString, OsString> {
+    let mut environment = BTreeMap::from([("PATH".into(), PATH.into()), ("TMPDIR".into(), temporary.into())]);
     environment.extend(INHERITED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))));
     environment.extend(file.env.iter().map(|(name, value)| (name.into(), value.into())));
     environment.insert(process::INSTANCE_VARIABLE.into(), file.id.as_str().into());

@@ -255,7 +255,10 @@ fn discard(layout: &Layout, spec: &InstanceSpec) -> std::io::Result<()> {
             std::fs::rename(from, to)?;
         }
     }
-    Ok(())
+    match std::fs::remove_dir_all(layout.tmp_dir(&spec.id)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Starts of one spec that did not lead to a healthy process.
@@ -317,6 +320,7 @@ pub(crate) mod tests {
             ports: vec![],
             probe: Probe::Zookeeper { host: "127.0.0.1".into(), port: 1 },
             min_free_mib: 0,
+            disk_full_at: None,
         };
         InstanceSpec::new(id.parse().unwrap(), "u1".into(), "sleeper".parse().unwrap(), Phase::Running, body)
     }

@@ -97,6 +97,12 @@ impl Layout {
         self.prefix.join("data").join(id.as_str())
     }
 
+    /// What an instance writes and needs no longer when it ends. Not `/tmp`: nothing of ours stays there when it is killed, and there are hosts on which no
+    /// library may be loaded from there.
+    pub fn tmp_dir(&self, id: &InstanceId) -> PathBuf {
+        self.prefix.join("tmp").join(id.as_str())
+    }
+
     /// Where data of deleted instances waits for a person.
     pub fn trash(&self) -> PathBuf {
         self.prefix.join("trash")

@@ -200,11 +200,15 @@ mod tests {
     fn placeholders_become_absolute_paths_and_other_braces_stay() {
         let (_keep, layout) = place();
         let mut spec = sleeper("s-1");
-        spec.body.files =
-            vec![ConfigFile { name: "a.conf".into(), body: "dir={data}\npattern=%X{myid} {\n".into(), private: false }];
+        spec.body.files = vec![ConfigFile {
+            name: "a.conf".into(),
+            body: "dir={data}\ntmp={tmp}\npattern=%X{myid} {\n".into(),
+            private: false,
+        }];
         let rendered = render(&layout, &spec, None, &Secrets::default()).unwrap();
         let text = String::from_utf8(rendered.files[0].1.bytes().unwrap()).unwrap();
-        assert_eq!(text, format!("dir={}\npattern=%X{{myid}} {{\n", layout.data_dir(&spec.id).display()));
+        let (data, tmp) = (layout.data_dir(&spec.id), layout.tmp_dir(&spec.id));
+        assert_eq!(text, format!("dir={}\ntmp={}\npattern=%X{{myid}} {{\n", data.display(), tmp.display()));
     }
 
     #[test]

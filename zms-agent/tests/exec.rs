@@ -181,13 +181,25 @@ fn the_process_gets_its_environment_folder_and_limits_and_nothing_more() {
     let mut names: Vec<&str> = environment.iter().map(|line| line.split('=').next().unwrap()).collect();
     names.retain(|name| !["PWD", "OLDPWD", "_", "SHLVL"].contains(name));
     names.sort_unstable();
-    assert_eq!(names, ["A", "PATH", "TZ", "ZMS_INSTANCE", "ZMS_SPEC"], "{log}");
+    assert_eq!(names, ["A", "PATH", "TMPDIR", "TZ", "ZMS_INSTANCE", "ZMS_SPEC"], "{log}");
     assert!(environment.contains(&"A=1 %x;"), "{log}");
     let data = host.layout.data_dir(&host.id);
     assert_eq!(rest, [data.to_str().unwrap(), "0027", "65", "/dev/null", "to stderr"], "{log}");
     assert_eq!(fs::read_to_string(data.join(".zms-uid")).unwrap(), "u-1\n");
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(data), mode(host.layout.log_file(&host.id))), (0o750, 0o640));
+}
+
+#[test]
+fn what_an_earlier_process_left_of_its_temporary_files_is_gone() {
+    let host = Host::new(|file| file.argv = sh("ls -A $TMPDIR; echo x > $TMPDIR/left; kill -9 $$"));
+    for _ in 0..2 {
+        assert!(!host.command().status().unwrap().success());
+    }
+    assert_eq!(host.log().lines().filter(|line| *line == "left").count(), 0, "{}", host.log());
+    let folder = host.layout.tmp_dir(&host.id);
+    assert!(folder.join("left").exists());
+    assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

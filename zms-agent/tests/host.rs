@@ -273,6 +273,14 @@ fn rocketmq_comes_up_with_a_slave_and_comes_back_after_kills() {
     assert!(addresses.iter().all(|address| listed.contains(address.as_str())), "{listed}");
     assert_eq!(specs.iter().map(|spec| host.copies(spec.id.as_str()).len()).collect::<Vec<_>>(), [1, 1, 1]);
 
+    // A broker unpacks a library once it has messages; what a killed one leaves of it is gone with the next start.
+    let temporary = host.layout.tmp_dir(&specs[0].id);
+    let broker = host.instance(specs[0].id.as_str()).unwrap().pid.unwrap();
+    let command = std::fs::read_to_string(format!("/proc/{broker}/cmdline")).unwrap();
+    assert!(command.contains(&format!("-Djava.io.tmpdir={}\0", temporary.display())), "{command}");
+    let left = temporary.join("library.so");
+    std::fs::write(&left, "x").unwrap();
+
     // A name server that comes back knows nothing until the brokers have told it, within half a minute.
     for spec in [&specs[0], &specs[2]] {
         let before = host.instance(spec.id.as_str()).unwrap().pid.unwrap();
@@ -282,6 +290,8 @@ fn rocketmq_comes_up_with_a_slave_and_comes_back_after_kills() {
         });
         host.settle(long);
     }
+
+    assert!(temporary.exists() && !left.exists());
 
     // Stopped in order: nobody was killed, so nothing is left of the mark that a broker keeps while it runs.
     let abort = host.layout.data_dir(&specs[0].id).join("store/abort");

@@ -117,6 +117,7 @@ fn damaged_files_are_refused_with_place_and_remedy() {
         ("rocketmq", "probe = { kind = \"rocketmq-nameserver\"", "probe = { kind = \"rocketmq-broker\"", "say which broker"),
         ("rocketmq", "broker_id = \"1\"", "broker_id = \"one\"", "a number in every role"),
         ("rocketmq", "name = \"master_fast\"", "name = \"slave\"", "\"slave_port\": is there twice"),
+        ("rocketmq", "full_at = 90", "full_at = 0", "a share in percent"),
         ("rocketmq", "from = \"logback.xml\"", "from = \"log.xml\"", "there is no file \"log.xml\""),
     ];
     for (kind, from, to, expected) in cases {

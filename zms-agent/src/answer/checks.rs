@@ -14,6 +14,8 @@ use crate::{facts, preflight};
 
 /// Heaps that take more than this share of the memory leave too little for files, threads and the system, in percent.
 const HEAP_SHARE: u64 = 75;
+/// So near to what is too full, in percent, a disk is worth a word.
+const NEARLY: u64 = 5;
 
 /// All checks of all instances, in order. Blocks shortly and changes nothing.
 pub fn all(layout: &Layout, current: &DesiredState, instances: &[InstanceSpec]) -> Vec<Check> {
@@ -26,7 +28,7 @@ struct Host {
     addresses: Vec<IpAddr>,
     memory_mib: u64,
     heaps_mib: u64,
-    free_mib: Result<u64, String>,
+    disk: Result<Disk, String>,
     wanted_mib: u64,
     python: Result<String, String>,
     /// How many of the asked instances want an address.
@@ -48,7 +50,7 @@ impl Host {
             addresses: facts::addresses(),
             memory_mib: facts::memory_mib(),
             heaps_mib: others.chain(instances).filter_map(heap_mib).sum(),
-            free_mib: free_mib(layout),
+            disk: Disk::of(layout),
             wanted_mib: instances.iter().map(|spec| spec.body.min_free_mib).sum(),
             python: server::find_python(&path).map(|path| path.display().to_string()).map_err(|error| error.to_string()),
             wanted_ports,
@@ -75,6 +77,9 @@ impl Host {
         }
         let (level, text) = self.space();
         add("space", level, text);
+        if let Some((level, text)) = self.fullness(spec) {
+            add("disk", level, text);
+        }
         if let Some((level, text)) = self.memory(spec) {
             add("memory", level, text);
         }
@@ -127,13 +132,26 @@ impl Host {
     }
 
     fn space(&self) -> (Level, String) {
-        match &self.free_mib {
-            Ok(free) if *free < self.wanted_mib => {
-                (Level::Fail, format!("{free} MiB are free, {} MiB are needed in all", self.wanted_mib))
+        match &self.disk {
+            Ok(disk) => {
+                let level = if disk.free_mib < self.wanted_mib { Level::Fail } else { Level::Pass };
+                (level, format!("{} MiB are free, {} MiB are needed in all", disk.free_mib, self.wanted_mib))
             }
-            Ok(free) => (Level::Pass, format!("{free} MiB are free, {} MiB are needed in all", self.wanted_mib)),
             Err(error) => (Level::Fail, error.clone()),
         }
+    }
+
+    /// Some refuse their work on a disk that is nearly full, though much may be free there.
+    fn fullness(&self, spec: &InstanceSpec) -> Option<(Level, String)> {
+        let full_at = u64::from(spec.body.disk_full_at?);
+        // That it cannot be looked at was said with the space.
+        let used = self.disk.as_ref().ok()?.used_percent;
+        let level = match used {
+            used if used >= full_at => Level::Fail,
+            used if used + NEARLY >= full_at => Level::Warn,
+            _ => Level::Pass,
+        };
+        Some((level, format!("{used} % of the disk are in use; from {full_at} % on it refuses its work")))
     }
 
     fn memory(&self, spec: &InstanceSpec) -> Option<(Level, String)> {
@@ -158,9 +176,25 @@ fn ports_held(layout: &Layout, current: &DesiredState, spec: &InstanceSpec) -> V
     known.filter(|_| runs).map(|known| known.body.ports.clone()).unwrap_or_default()
 }
 
-fn free_mib(layout: &Layout) -> Result<u64, String> {
-    let found = statvfs(layout.prefix()).map_err(|error| format!("free space of {}: {error}", layout.prefix().display()))?;
-    Ok(found.blocks_available().saturating_mul(found.fragment_size()) >> 20)
+/// The file system that everything of ours is on.
+struct Disk {
+    free_mib: u64,
+    /// As `df` says it: of what could be used by those who are not root.
+    used_percent: u64,
+}
+
+impl Disk {
+    fn of(layout: &Layout) -> Result<Self, String> {
+        let found = statvfs(layout.prefix()).map_err(|error| format!("free space of {}: {error}", layout.prefix().display()))?;
+        let used = found.blocks().saturating_sub(found.blocks_free());
+        let free_mib = found.blocks_available().saturating_mul(found.fragment_size()) >> 20;
+        Ok(Self { free_mib, used_percent: percent(used, used + found.blocks_available()) })
+    }
+}
+
+/// Rounded up, as `df` does.
+fn percent(part: u64, whole: u64) -> u64 {
+    part.saturating_mul(100).div_ceil(whole.max(1))
 }
 
 fn java(spec: &InstanceSpec) -> Option<(Level, String)> {
@@ -247,6 +281,28 @@ mod tests {
         let away = all(&layout, &current, &[with("s-2", |spec| spec.body.ports = vec![port("192.0.2.77", 1)])]);
         assert!(matches!(found(&away, "address"), (Level::Fail, text) if text.contains("192.0.2.77 is no address")));
         assert!(away.iter().all(|check| check.name != "port"));
+    }
+
+    #[test]
+    fn a_disk_that_is_too_full_for_it_is_told_before_it_is_installed() {
+        let (_keep, layout, current) = place();
+        let used = Disk::of(&layout).unwrap().used_percent;
+        let told = |full_at: Option<u8>| {
+            let checks = all(&layout, &current, &[with("s-1", |spec| spec.body.disk_full_at = full_at)]);
+            checks.into_iter().find(|check| check.name == "disk")
+        };
+        assert!(told(None).is_none());
+        let at = |used_percent: u64| {
+            let host = Host { disk: Ok(Disk { free_mib: 1 << 20, used_percent }), ..Host::look(&layout, &current, &[]) };
+            host.fullness(&with("s-1", |spec| spec.body.disk_full_at = Some(90))).unwrap()
+        };
+        for (used, level) in [(84, Level::Pass), (85, Level::Warn), (89, Level::Warn), (90, Level::Fail)] {
+            assert_eq!(at(used), (level, format!("{used} % of the disk are in use; from 90 % on it refuses its work")));
+        }
+        assert!((1..=100).contains(&used) && told(Some(100)).unwrap().text.starts_with(&format!("{used} %")));
+        for (part, whole, is) in [(0, 0, 0), (1, 1000, 1), (89, 100, 89), (895, 1000, 90), (1, 1, 100)] {
+            assert_eq!(percent(part, whole), is, "{part} of {whole}");
+        }
     }
 
     #[test]

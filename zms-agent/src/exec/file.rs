@@ -22,7 +22,7 @@ pub struct ExecFile {
     pub spec: SpecHash,
     /// Program (an absolute path) and its arguments.
     pub argv: Vec<String>,
-    /// Environment besides `PATH`, `HOME`, `LANG`, `TZ` and our own two.
+    /// Environment besides `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and our own two.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Limit of open files; 0 leaves it as it is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use zms_core::host::InstanceSpec;
+use zms_core::host::{InstanceSpec, is_placeholder};
 
 use super::content::Content;
 use super::{RenderError, refused};
@@ -35,6 +35,7 @@ impl Places {
         }
         let data = layout.data_dir(&spec.id);
         values.insert("data".into(), text(data.clone()));
+        values.insert("tmp".into(), text(layout.tmp_dir(&spec.id)));
         values.insert("conf".into(), text(layout.conf(&spec.id, &spec.hash)));
         // A host without a portal has neither; a spec that names them is refused there.
         if let Ok(Some(membership)) = Membership::load(layout) {
@@ -145,7 +146,7 @@ fn placeholder(text: &str) -> Option<(Part<'_>, usize)> {
     let part = match name.strip_prefix(PREFIX) {
         Some(reference) if !reference.is_empty() && reference.bytes().all(in_reference) => Part::Secret(reference),
         Some(_) => return None,
-        None if looks_like_ours(name) => Part::Name(name),
+        None if is_placeholder(name) => Part::Name(name),
         None => return None,
     };
     Some((part, name.len() + 2))
@@ -153,11 +154,6 @@ fn placeholder(text: &str) -> Option<(Part<'_>, usize)> {
 
 fn in_reference(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._/@:-".contains(&byte)
-}
-
-fn looks_like_ours(name: &str) -> bool {
-    let of_package = |rest: &str| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    matches!(name, "data" | "conf" | "java" | "portal" | "authority") || name.strip_prefix("package:").is_some_and(of_package)
 }
 
 fn below(path: &Path, folder: &Path) -> bool {
@@ -177,7 +173,7 @@ mod tests {
             ("", &[]),
             ("plain {x} %X{y}", &[Text("plain {x} %X{y}")]),
             ("{data}", &[Name("data")]),
-            ("a{data}{conf}b", &[Text("a"), Name("data"), Name("conf"), Text("b")]),
+            ("a{data}{tmp}b", &[Text("a"), Name("data"), Name("tmp"), Text("b")]),
             ("{{data}}", &[Text("{"), Name("data"), Text("}")]),
             ("p={secret:a/b@3}\n", &[Text("p="), Secret("a/b@3"), Text("\n")]),
             ("{secret:}{secret:a b}", &[Text("{secret:}{secret:a b}")]),

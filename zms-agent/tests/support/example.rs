@@ -97,6 +97,7 @@ pub fn instance(id: &str, package: &PackageRef, port: u16, greeting: &str) -> In
         ports: vec![Port { name: "http".into(), address: "127.0.0.1".into(), port }],
         probe: Probe::Http { host: "127.0.0.1".into(), port, path: "/livez".into() },
         min_free_mib: 1,
+        disk_full_at: None,
     };
     InstanceSpec::new(id.parse().unwrap(), format!("uid-{id}"), "example".parse().unwrap(), Phase::Running, body)
 }

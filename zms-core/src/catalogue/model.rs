@@ -226,6 +226,9 @@ pub enum Form {
 pub struct Needs {
     /// Smallest free space below the data folder, in MiB.
     pub free_mib: u64,
+    /// Share of the file system in use, in percent, from which on it refuses its work, whatever is free.
+    #[serde(default)]
+    pub full_at: Option<u8>,
     /// Memory beside the settings below, in MiB.
     pub memory_mib: u64,
     /// Settings of type `bytes` that count as memory.

@@ -131,6 +131,7 @@ impl Kind {
             ports: self.ports_for(member, scope),
             probe: self.probe_for(member, role, scope),
             min_free_mib: self.needs_of(role).free_mib,
+            disk_full_at: self.needs_of(role).full_at,
         };
         InstanceSpec::new(member.instance.clone(), member.uid.clone(), self.kind.clone(), member.phase, body)
     }

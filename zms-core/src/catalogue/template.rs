@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::host::is_placeholder;
+
 /// A text with placeholders, split once when the catalogue is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Template(Vec<Part>);
@@ -15,7 +17,7 @@ pub enum Part {
     Literal(String),
     /// `{name}`: put in when an instance is rendered.
     Variable(String),
-    /// `{conf}`, `{data}`, `{java}`, `{portal}`, `{authority}` or `{package:<name>}`: left for the agent, which knows the paths.
+    /// `{conf}`, `{data}`, `{tmp}`, `{java}`, `{portal}`, `{authority}` or `{package:<name>}`: left for the agent, which knows the paths.
     Agent(String),
 }
 
@@ -34,7 +36,7 @@ impl Template {
                     "\"{text}\" has a brace that belongs to no placeholder; write {{name}}, literal braces cannot be written"
                 ));
             };
-            parts.push(if is_agents(name) { Part::Agent(name.to_owned()) } else { Part::Variable(name.to_owned()) });
+            parts.push(if is_placeholder(name) { Part::Agent(name.to_owned()) } else { Part::Variable(name.to_owned()) });
             rest = &rest[at + name.len() + 2..];
         }
         if !rest.is_empty() {
@@ -83,11 +85,6 @@ impl Template {
             })
             .collect()
     }
-}
-
-/// Placeholders that only the agent can replace.
-pub(super) fn is_agents(name: &str) -> bool {
-    matches!(name, "conf" | "data" | "java" | "portal" | "authority") || name.starts_with("package:")
 }
 
 fn is_name(name: &str) -> bool {

@@ -84,12 +84,18 @@ pub struct InstanceSpec {
     pub body: SpecBody,
 }
 
+/// Is this, in braces, a placeholder in a spec, which the agent replaces? `package:<name>` is an unpacked package of this spec, `conf` the folder of rendered
+/// files, `data` the data folder, `tmp` the folder that is emptied before each start, `java` the Java launcher (of the package `jre` if listed, else the host's),
+/// `portal` the portal's address for agents, `authority` the file with the certificate of its authority.
+pub fn is_placeholder(name: &str) -> bool {
+    let of_package = |rest: &str| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    matches!(name, "conf" | "data" | "tmp" | "java" | "portal" | "authority")
+        || name.strip_prefix("package:").is_some_and(of_package)
+}
+
 /// What the hash covers.
 ///
-/// Texts in `files`, `exec` and `prepare` may hold placeholders, which the agent replaces by absolute paths:
-/// `{package:<name>}` an unpacked package of this spec, `{conf}` the folder of rendered files, `{data}` the data
-/// folder, `{java}` the Java launcher (of the package `jre` if listed, else the host's), `{portal}` the portal's address for agents,
-/// `{authority}` the file with the certificate of its authority. Anything else in braces is refused.
+/// Texts in `files`, `exec` and `prepare` may hold placeholders ([`is_placeholder`]), mostly for absolute paths. Other braces stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecBody {
     /// A change of this number restarts the instance.
@@ -113,6 +119,9 @@ pub struct SpecBody {
     /// Smallest free space below the data folder to start it, in MiB.
     #[serde(default)]
     pub min_free_mib: u64,
+    /// Share of the file system in use, in percent, from which on it refuses its work, whatever is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_full_at: Option<u8>,
 }
 
 impl InstanceSpec {
@@ -174,7 +183,7 @@ pub enum Prepare {
 pub struct Exec {
     /// Program and arguments. The program must lie in an unpacked package or be the Java launcher.
     pub argv: Vec<String>,
-    /// Environment; nothing is inherited but `PATH`, `HOME`, `LANG` and `TZ`.
+    /// Environment; nothing is inherited but `PATH`, `HOME`, `LANG` and `TZ`, and `TMPDIR` is a folder of its own.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Limit of open files.

@@ -31,7 +31,7 @@ pub struct InstancePlan {
     pub files: Vec<FilePlan>,
     /// Done before each start, each as a command line.
     pub before_start: Vec<String>,
-    /// Program and arguments. The agent puts paths in for `{java}`, `{conf}`, `{data}` and `{package:…}`.
+    /// Program and arguments. The agent puts paths in for `{java}`, `{conf}`, `{data}`, `{tmp}` and `{package:…}`.
     pub command: Vec<String>,
     /// Environment of the process, `KEY=value`.
     pub environment: Vec<String>,

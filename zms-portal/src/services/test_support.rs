@@ -34,6 +34,7 @@ pub fn spec(instance: &str, phase: Phase, port: u16) -> InstanceSpec {
         ports: vec![Port { name: "client".to_owned(), address: "10.0.0.1".to_owned(), port }],
         probe: Probe::Zookeeper { host: "10.0.0.1".to_owned(), port },
         min_free_mib: 0,
+        disk_full_at: None,
     };
     InstanceSpec::new(
         InstanceId::new(instance).unwrap(),

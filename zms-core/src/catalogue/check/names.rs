@@ -8,7 +8,8 @@ use crate::catalogue::model::Kind;
 use crate::catalogue::output::{Arg, LineValue, PrepareKind};
 use crate::catalogue::scope::{COMPUTED, VariableType};
 use crate::catalogue::setting::ValueType;
-use crate::catalogue::template::{Part, Template, is_agents};
+use crate::catalogue::template::{Part, Template};
+use crate::host::is_placeholder;
 
 /// When a template is filled: each stage knows what the earlier ones made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +32,7 @@ pub(super) fn check(kind: &Kind, findings: &mut Findings) {
     for (name, ..) in &variables {
         let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         findings.add_unless(good, format!("name \"{name}\""), "a name has letters, digits and . _ - only");
-        findings.add_unless(!is_agents(name), format!("name \"{name}\""), "is a placeholder of the agent; choose another");
+        findings.add_unless(!is_placeholder(name), format!("name \"{name}\""), "is a placeholder of the agent; choose another");
     }
     for list in &kind.lists {
         is_over(kind, format!("list \"{}\"", list.name), &list.over, findings);

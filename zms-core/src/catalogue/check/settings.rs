@@ -22,6 +22,9 @@ pub(super) fn check(kind: &Kind, findings: &mut Findings) {
         targets(kind, setting, &name, findings);
     }
     let needs = kind.roles.iter().filter_map(|role| role.needs.as_ref()).chain([&kind.needs]);
+    for percent in needs.clone().filter_map(|needs| needs.full_at) {
+        findings.add_unless((1..=100).contains(&percent), "needs, full_at", "a share in percent, 1 to 100");
+    }
     for key in needs.flat_map(|needs| &needs.memory_settings) {
         let is_size = kind.setting(key).is_some_and(|setting| setting.value_type == ValueType::Bytes);
         findings.add_unless(is_size, "needs, memory_settings", format_args!("\"{key}\" is no setting of type bytes"));

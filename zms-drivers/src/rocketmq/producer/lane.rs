@@ -163,8 +163,7 @@ impl Lane {
         self.header(code, properties, body)
     }
 
-    /// The short names of version 2 of this header.
-    /// With the short names of the second version.
+    /// With the short names of the second version of this header.
     fn header(&self, code: RequestCode, properties: String, body: Bytes) -> Request {
         Request::new(code)
             .with("a", &self.producer_group)

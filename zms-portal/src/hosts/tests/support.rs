@@ -258,6 +258,7 @@ pub fn spec(id: &str, packages: Vec<PackageRef>, file: &str) -> InstanceSpec {
         ports: Vec::new(),
         probe: Probe::Zookeeper { host: "127.0.0.1".into(), port: 1 },
         min_free_mib: 0,
+        disk_full_at: None,
     };
     InstanceSpec::new(InstanceId::new(id).unwrap(), new_id(), KindName::new("zookeeper").unwrap(), Phase::Running, body)
 }
