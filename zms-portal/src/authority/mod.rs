@@ -3,7 +3,7 @@
 //! Read [`ca`] (the authority's key and certificate) → [`sign`] (certificates of hosts) → [`instance`] (of
 //! services' instances) → [`peer`] (a host read from the
 //! certificate it shows) → [`verify`] (who gets in at the agents' listener) → [`server`] (the portal's own certificate) →
-//! [`listen`] (connections). [`pasted`]: the authorities of others.
+//! [`listen`] (connections). [`pasted()`]: the authorities of others.
 
 mod ca;
 mod instance;

@@ -45,7 +45,7 @@ pub(super) struct InUse {
     pub memory_mib: BTreeMap<String, u64>,
 }
 
-/// Asks all hosts at the same time; the checks in the order of the members.
+/// Asks all hosts at the same time; what failed first, then what is worth a look, each in the order of the members.
 pub(super) async fn run(app: &App, decided: &Decided, in_use: &InUse) -> Vec<Checked> {
     let asked = decided.planned.iter().zip(&decided.hosts).map(async |(planned, host)| {
         // Of this service there may be more than one instance on a host.
@@ -75,7 +75,12 @@ pub(super) async fn run(app: &App, decided: &Decided, in_use: &InUse) -> Vec<Che
             text,
         })
     });
-    join_all(asked).await.into_iter().flatten().collect()
+    worst_first(join_all(asked).await.into_iter().flatten().collect())
+}
+
+fn worst_first(mut checks: Vec<Checked>) -> Vec<Checked> {
+    checks.sort_by_key(|check| std::cmp::Reverse(check.level));
+    checks
 }
 
 /// Of a host, in MiB.
@@ -119,6 +124,20 @@ fn overlaps(left: &str, right: &str) -> bool {
 mod tests {
     use super::*;
     use crate::services::test_support::{instance_row, spec};
+
+    #[test]
+    fn what_failed_stands_above_what_passed() {
+        let check = |instance: &str, level| Checked {
+            host: "h".to_owned(),
+            instance: instance.to_owned(),
+            name: "disk".to_owned(),
+            level,
+            text: Text::new(|_| String::new()),
+        };
+        let checks = [("a", Level::Pass), ("b", Level::Warn), ("c", Level::Fail), ("d", Level::Pass), ("e", Level::Fail)];
+        let sorted = worst_first(checks.map(|(instance, level)| check(instance, level)).into());
+        assert_eq!(sorted.iter().map(|check| check.instance.as_str()).collect::<String>(), "cebad");
+    }
 
     fn levels(spec: &InstanceSpec, needs_mib: u64, has_mib: u64, in_use: &InUse) -> Vec<(String, Level)> {
         let memory = Memory { needs_mib, beside_mib: 0, has_mib };
