@@ -281,16 +281,15 @@ fn rocketmq_comes_up_with_a_slave_and_comes_back_after_kills() {
     let left = temporary.join("library.so");
     std::fs::write(&left, "x").unwrap();
 
-    // A name server that comes back knows nothing until the brokers have told it, within half a minute.
-    for spec in [&specs[0], &specs[2]] {
-        let before = host.instance(spec.id.as_str()).unwrap().pid.unwrap();
-        kill_9(before);
+    // Both at once: a name server that comes back knows nothing until the brokers have told it, within half a minute.
+    let killed = [&specs[0], &specs[2]].map(|spec| (spec.id.clone(), host.instance(spec.id.as_str()).unwrap().pid.unwrap()));
+    killed.iter().for_each(|(_, pid)| kill_9(*pid));
+    for (id, before) in &killed {
         host.until("another process runs", long, |h| {
-            h.instance(spec.id.as_str()).filter(|found| found.pid.is_some_and(|pid| pid != before))
+            h.instance(id.as_str()).filter(|found| found.pid.is_some_and(|pid| pid != *before))
         });
-        host.settle(long);
     }
-
+    host.settle(long);
     assert!(temporary.exists() && !left.exists());
 
     // Stopped in order: nobody was killed, so nothing is left of the mark that a broker keeps while it runs.
