@@ -3,18 +3,17 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{geteuid, gethostname};
 use sha2::{Digest, Sha256};
 use zms_core::host::HostFacts;
 
 use crate::fetch::hex;
 use crate::layout::Layout;
+use crate::space::Space;
 use crate::supervisor::server;
 
 /// `python3 --version` is given up after this.
@@ -24,7 +23,7 @@ const LONGEST: usize = 120;
 
 /// Looks at the host. What cannot be read is empty or 0.
 pub async fn collect(layout: &Layout) -> HostFacts {
-    let (disk_mib, disk_free_mib) = disk(layout.prefix());
+    let space = Space::of(layout.prefix()).ok();
     HostFacts {
         hostname: gethostname()
             .map(|name| name.to_string_lossy().split('.').next().unwrap_or_default().to_owned())
@@ -35,8 +34,8 @@ pub async fn collect(layout: &Layout) -> HostFacts {
         arch: std::env::consts::ARCH.to_owned(),
         cpus: std::thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
         memory_mib: memory_mib(),
-        disk_mib,
-        disk_free_mib,
+        disk_mib: space.map_or(0, |space| space.total_mib()),
+        disk_free_mib: space.map_or(0, |space| space.free_mib()),
         python: python().await.unwrap_or_default(),
         boot_id: line("/proc/sys/kernel/random/boot_id"),
         machine: machine(&line("/etc/machine-id")),
@@ -76,15 +75,6 @@ fn memory(meminfo: &str) -> u64 {
 }
 
 /// Size and free space of the file system that holds the prefix, MiB.
-fn disk(prefix: &Path) -> (u64, u64) {
-    // Before the first package the prefix itself may be missing.
-    let there = prefix.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    statvfs(there).map_or((0, 0), |found| {
-        let mib = |blocks: u64| blocks.saturating_mul(found.fragment_size()) >> 20;
-        (mib(found.blocks()), mib(found.blocks_available()))
-    })
-}
-
 fn os(release: &str) -> String {
     let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     short(name.unwrap_or_default().trim().trim_matches(['"', '\'']))

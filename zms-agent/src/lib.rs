@@ -33,6 +33,7 @@ pub mod render;
 pub mod rotate;
 pub mod run;
 pub mod secrets;
+pub mod space;
 pub mod status;
 pub mod supervisor;
 pub mod unpack;

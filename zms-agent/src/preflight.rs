@@ -4,10 +4,10 @@ use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
 use zms_core::host::{InstanceSpec, Port};
 
 use crate::layout::Layout;
+use crate::space::Space;
 
 /// Everything that stands against a start; empty when nothing does. Blocks shortly.
 pub fn check(layout: &Layout, spec: &InstanceSpec) -> Vec<String> {
@@ -43,9 +43,9 @@ pub fn too_little_space(prefix: &Path, wanted: u64) -> Option<String> {
     if wanted == 0 {
         return None;
     }
-    match statvfs(prefix) {
-        Ok(found) => {
-            let free = found.blocks_available().saturating_mul(found.fragment_size()) >> 20;
+    match Space::of(prefix) {
+        Ok(space) => {
+            let free = space.free_mib();
             (free < wanted).then(|| format!("{} has {free} MiB free; {wanted} MiB are needed", prefix.display()))
         }
         Err(error) => Some(format!("free space of {}: {error}", prefix.display())),

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
 
-use nix::sys::statvfs::statvfs;
 use zms_core::host::{Check, DesiredState, InstanceSpec, Level, Phase, Port};
 
 use crate::exec::data;
 use crate::layout::Layout;
 use crate::lock::{self, Holder};
+use crate::space::Space;
 use crate::supervisor::{program, server};
 use crate::{facts, preflight};
 
@@ -28,7 +28,7 @@ struct Host {
     addresses: Vec<IpAddr>,
     memory_mib: u64,
     heaps_mib: u64,
-    disk: Result<Disk, String>,
+    disk: Result<Space, String>,
     wanted_mib: u64,
     python: Result<String, String>,
     /// How many of the asked instances want an address.
@@ -50,7 +50,7 @@ impl Host {
             addresses: facts::addresses(),
             memory_mib: facts::memory_mib(),
             heaps_mib: others.chain(instances).filter_map(heap_mib).sum(),
-            disk: Disk::of(layout),
+            disk: Space::of(layout.prefix()).map_err(|error| format!("free space of {}: {error}", layout.prefix().display())),
             wanted_mib: instances.iter().map(|spec| spec.body.min_free_mib).sum(),
             python: server::find_python(&path).map(|path| path.display().to_string()).map_err(|error| error.to_string()),
             wanted_ports,
@@ -134,8 +134,8 @@ impl Host {
     fn space(&self) -> (Level, String) {
         match &self.disk {
             Ok(disk) => {
-                let level = if disk.free_mib < self.wanted_mib { Level::Fail } else { Level::Pass };
-                (level, format!("{} MiB are free, {} MiB are needed in all", disk.free_mib, self.wanted_mib))
+                let level = if disk.free_mib() < self.wanted_mib { Level::Fail } else { Level::Pass };
+                (level, format!("{} MiB are free, {} MiB are needed in all", disk.free_mib(), self.wanted_mib))
             }
             Err(error) => (Level::Fail, error.clone()),
         }
@@ -151,7 +151,12 @@ impl Host {
             used if used + NEARLY >= full_at => Level::Warn,
             _ => Level::Pass,
         };
-        Some((level, format!("{used} % of the disk are in use; from {full_at} % on it refuses its work")))
+        Some((
+            level,
+            format!(
+                "{used} % of the disk are in use; from {full_at} % on it refuses its work: make room, or choose another host"
+            ),
+        ))
     }
 
     fn memory(&self, spec: &InstanceSpec) -> Option<(Level, String)> {
@@ -174,27 +179,6 @@ fn ports_held(layout: &Layout, current: &DesiredState, spec: &InstanceSpec) -> V
     let runs = matches!(lock::holder(&layout.lock(&spec.id)), Ok(Holder::Held { .. }));
     let known = current.instances.iter().find(|known| known.id == spec.id && known.uid == spec.uid);
     known.filter(|_| runs).map(|known| known.body.ports.clone()).unwrap_or_default()
-}
-
-/// The file system that everything of ours is on.
-struct Disk {
-    free_mib: u64,
-    /// As `df` says it: of what could be used by those who are not root.
-    used_percent: u64,
-}
-
-impl Disk {
-    fn of(layout: &Layout) -> Result<Self, String> {
-        let found = statvfs(layout.prefix()).map_err(|error| format!("free space of {}: {error}", layout.prefix().display()))?;
-        let used = found.blocks().saturating_sub(found.blocks_free());
-        let free_mib = found.blocks_available().saturating_mul(found.fragment_size()) >> 20;
-        Ok(Self { free_mib, used_percent: percent(used, used + found.blocks_available()) })
-    }
-}
-
-/// Rounded up, as `df` does.
-fn percent(part: u64, whole: u64) -> u64 {
-    part.saturating_mul(100).div_ceil(whole.max(1))
 }
 
 fn java(spec: &InstanceSpec) -> Option<(Level, String)> {
@@ -286,23 +270,22 @@ mod tests {
     #[test]
     fn a_disk_that_is_too_full_for_it_is_told_before_it_is_installed() {
         let (_keep, layout, current) = place();
-        let used = Disk::of(&layout).unwrap().used_percent;
-        let told = |full_at: Option<u8>| {
-            let checks = all(&layout, &current, &[with("s-1", |spec| spec.body.disk_full_at = full_at)]);
-            checks.into_iter().find(|check| check.name == "disk")
+        let host = |used_percent: u64| Host {
+            disk: Ok(Space { used_percent, ..Space::of(layout.prefix()).unwrap() }),
+            ..Host::look(&layout, &current, &[])
         };
-        assert!(told(None).is_none());
-        let at = |used_percent: u64| {
-            let host = Host { disk: Ok(Disk { free_mib: 1 << 20, used_percent }), ..Host::look(&layout, &current, &[]) };
-            host.fullness(&with("s-1", |spec| spec.body.disk_full_at = Some(90))).unwrap()
-        };
+        let spec = |full_at: Option<u8>| with("s-1", |spec| spec.body.disk_full_at = full_at);
+        assert_eq!(host(100).fullness(&spec(None)), None);
         for (used, level) in [(84, Level::Pass), (85, Level::Warn), (89, Level::Warn), (90, Level::Fail)] {
-            assert_eq!(at(used), (level, format!("{used} % of the disk are in use; from 90 % on it refuses its work")));
+            let (found, text) = host(used).fullness(&spec(Some(90))).unwrap();
+            assert!(
+                found == level && text.starts_with(&format!("{used} % of the disk are in use; from 90 %")),
+                "{found:?} {text}"
+            );
         }
-        assert!((1..=100).contains(&used) && told(Some(100)).unwrap().text.starts_with(&format!("{used} %")));
-        for (part, whole, is) in [(0, 0, 0), (1, 1000, 1), (89, 100, 89), (895, 1000, 90), (1, 1, 100)] {
-            assert_eq!(percent(part, whole), is, "{part} of {whole}");
-        }
+        let used = Space::of(layout.prefix()).unwrap().used_percent;
+        let checks = all(&layout, &current, &[spec(Some(1))]);
+        assert!(matches!(found(&checks, "disk"), (Level::Fail, text) if text.starts_with(&format!("{used} %"))), "{checks:?}");
     }
 
     #[test]

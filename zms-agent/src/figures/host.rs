@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use nix::sys::statvfs::statvfs;
 use procfs::{Current, CurrentSI, DiskStat, KernelStats, LoadAverage, Meminfo};
 use zms_core::collect::HostFigures;
+
+use crate::space::Space;
 
 /// The kernel counts disks in sectors of this size, whatever the disk's own.
 const SECTOR: u64 = 512;
@@ -25,11 +26,9 @@ pub(super) fn look(data: &Path) -> HostFigures {
         figures.memory_available_bytes = memory.mem_available;
         figures.swap_used_bytes = memory.swap_total.checked_sub(memory.swap_free);
     }
-    // Before the first package the folder itself may be missing.
-    let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    if let Ok(found) = statvfs(there) {
-        figures.disk_bytes = Some(found.blocks().saturating_mul(found.fragment_size()));
-        figures.disk_free_bytes = Some(found.blocks_available().saturating_mul(found.fragment_size()));
+    if let Ok(space) = Space::of(data) {
+        figures.disk_bytes = Some(space.total);
+        figures.disk_free_bytes = Some(space.free);
     }
     if let Ok(disks) = procfs::diskstats() {
         let whole: Vec<&DiskStat> = disks.iter().filter(|disk| is_whole_disk(&disk.name)).collect();
