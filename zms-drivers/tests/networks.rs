@@ -7,10 +7,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
-use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, TopicName};
-use kafka_protocol::protocol::{Encodable as _, StrBytes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +16,10 @@ use zms_core::networks::Networks;
 use zms_drivers::broker::{BrokerError, Outgoing, Subscription};
 use zms_drivers::open::{self, Endpoint};
 use zms_drivers::rocketmq::remoting::{Answer, Frame, LARGEST_FRAME, decode, encode};
+use zms_kafka_wire::messages::api_versions_response::ApiVersion;
+use zms_kafka_wire::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use zms_kafka_wire::messages::{ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, TopicName};
+use zms_kafka_wire::{Encodable as _, StrBytes};
 use zms_testbed::Counted;
 
 #[tokio::test]

@@ -19,5 +19,7 @@ pub use cluster::{Answers, ByTopic, Cluster, Listed, Offsets, PerGroup, WireGrou
 pub use connection::{Connection, Resolver, Traffic};
 pub use error::{Code, WireError};
 pub use kafka_protocol::messages;
+/// For brokers that tests make up.
+pub use kafka_protocol::protocol::Encodable;
 pub use kafka_protocol::protocol::StrBytes;
 pub use options::{Mechanism, Options, Sasl};
