@@ -41,30 +41,53 @@ pub(super) struct Stats {
     moving: bool,
 }
 
+/// A message is in its queue some moments after a broker has counted it (4.9: a millisecond or more, later under load).
+const DISPATCH: Duration = Duration::from_secs(5);
+
 /// Messages that a broker stored, against those that were seen in its topics: what is missing went to a topic that seemed idle.
 #[derive(Debug, Clone, Copy, Default)]
 struct Puts {
     total: Option<i64>,
-    /// Seen in topics beyond what was counted: they came after the broker had told its count.
+    /// Seen in topics beyond what was counted: they came after the broker had told its count. Below 0: counted, and seen nowhere.
     ahead: i64,
+    /// Seen since the count that is on its way was asked for: no more than that can be ahead of it.
+    since_asked: i64,
+    /// Since when messages are counted and seen nowhere.
+    owed: Option<Instant>,
 }
 
 impl Puts {
-    /// Messages since last time that were seen in no topic; after a restart of the broker, some.
-    fn unseen(&mut self, total: Option<i64>, seen: i64) -> bool {
-        let (before, now) = (std::mem::replace(&mut self.total, total), total);
-        let grown = match (before, now) {
-            (Some(before), Some(now)) if now >= before => now - before,
+    /// Whether messages were counted that were seen in no topic; after a restart of the broker, some. `counted`: false if `total` is the last one.
+    fn unseen(&mut self, total: Option<i64>, counted: bool, seen: i64, now: Instant) -> bool {
+        self.since_asked += seen;
+        let (before, after) = (std::mem::replace(&mut self.total, total), total);
+        let grown = match (before, after) {
+            (Some(before), Some(after)) if after >= before => after - before,
             // Nothing to compare with: all is looked at.
             _ => {
-                self.ahead = 0;
+                (self.ahead, self.owed) = (0, None);
                 return true;
             }
         };
         self.ahead += seen - grown;
-        let unseen = self.ahead < 0;
-        self.ahead = self.ahead.max(0);
-        unseen
+        if counted {
+            self.ahead = self.ahead.min(self.since_asked);
+        }
+        self.owed = (self.ahead < 0).then(|| self.owed.unwrap_or(now));
+        self.owed.is_some()
+    }
+
+    /// All topics were looked at, and `seen` messages found in those that seemed idle. What is still missing is looked for again, as it may not be in
+    /// its queue yet, but not for ever: it may be in a topic that is gone.
+    fn looked(&mut self, seen: i64, now: Instant) {
+        self.since_asked += seen;
+        let Some(owed) = self.owed else { return };
+        self.ahead += seen;
+        if self.ahead >= 0 {
+            self.owed = None;
+        } else if now.duration_since(owed) >= DISPATCH {
+            (self.ahead, self.owed) = (0, None);
+        }
     }
 }
 
@@ -98,7 +121,7 @@ impl KnownBroker {
             // As if it had stored nothing: what was seen meanwhile is taken off when it has counted.
             None => self.puts.total,
         };
-        let all = self.puts.unseen(total, seen);
+        let all = self.puts.unseen(total, counters.is_some(), seen, begun);
         let mut beyond = BTreeSet::new();
         for (topic, _, offsets) in self.offsets.each() {
             let Some(stats) = self.stats.get(topic) else { continue };
@@ -111,6 +134,16 @@ impl KnownBroker {
         old.map(|(name, _)| name.clone()).collect()
     }
 
+    /// The topics of [`rest`](Self::rest) were asked for, and had grown by `seen` messages.
+    pub fn looked(&mut self, begun: Instant, seen: i64) {
+        self.puts.looked(seen, begun);
+    }
+
+    /// The broker is asked for its counters now.
+    pub fn counts_from_now(&mut self) {
+        self.puts.since_asked = 0;
+    }
+
     /// New ends of a topic. How many messages came since last time; nothing is known of that the first time.
     pub fn read_stats(&mut self, topic: &str, stats: TopicStats, now: Instant) -> i64 {
         let ends: BTreeMap<i32, QueueEnds> = stats.offset_table.into_iter().map(|(key, ends)| (key.number, ends)).collect();
@@ -120,7 +153,8 @@ impl KnownBroker {
         };
         let grown = before.map_or(0, grown);
         self.stats.insert(topic.to_owned(), Stats { ends, asked: now, moving: grown != 0 });
-        grown
+        // A topic that was made anew begins with less.
+        grown.max(0)
     }
 
     /// New lists.
@@ -227,12 +261,66 @@ mod tests {
         assert!(known.rest(tick(3), Some(&stored(105)), 0).is_empty());
         known.read_stats("orders", stats(11), tick(4));
         assert_eq!(known.rest(tick(4), Some(&stored(107)), 1), ["idle"], "one of two was seen");
-        known.read_stats("idle", stats(6), tick(4));
+        let found = known.read_stats("idle", stats(6), tick(4));
+        known.looked(tick(4), found);
         known.read_stats("orders", stats(11), tick(5));
         assert!(known.rest(tick(5), Some(&stored(107)), 0).is_empty());
+        known.counts_from_now();
         assert!(known.rest(tick(6), None, 2).is_empty(), "it has not counted yet");
         assert!(known.rest(tick(7), Some(&stored(109)), 0).is_empty(), "two were stored, and seen a tick before");
         assert_eq!(known.rest(tick(8), Some(&stored(3)), 0).len(), 2, "the broker was started again");
+    }
+
+    #[test]
+    fn a_message_that_is_counted_before_it_is_in_its_queue_is_looked_for_again() {
+        let begun = Instant::now();
+        let mut known = known(begun, &[("idle", 5), ("orders", 5)]);
+        let tick = |tenths: u64| begun + Duration::from_millis(100 * tenths);
+        known.rest(tick(0), Some(&stored(100)), 0);
+        let mut look = |tenths: u64, total: u64, idle: i64| {
+            known.counts_from_now();
+            let rest = known.rest(tick(tenths), Some(&stored(total)), 0);
+            if !rest.is_empty() {
+                let found = known.read_stats("idle", stats(idle), tick(tenths));
+                known.looked(tick(tenths), found);
+            }
+            rest.len()
+        };
+        assert_eq!(look(1, 101, 5), 2, "it is counted, and in no queue yet");
+        assert_eq!(look(2, 101, 5), 2);
+        assert_eq!(look(3, 101, 6), 2, "there it is");
+        assert_eq!(look(4, 101, 6), 0);
+        assert_eq!(look(5, 102, 6), 2, "one that went to a topic which is gone");
+        assert_eq!(look(54, 102, 6), 2);
+        assert_eq!(look(56, 102, 6), 2, "is looked for once more after 5 s");
+        assert_eq!(look(57, 102, 6), 0, "and is given up");
+        assert_eq!(look(58, 103, 7), 2, "without hiding another");
+        assert_eq!(look(59, 103, 7), 0);
+    }
+
+    #[test]
+    fn what_was_seen_without_being_counted_hides_nothing_later() {
+        let begun = Instant::now();
+        let mut known = known(begun, &[("idle", 5), ("orders", 5)]);
+        let tick = |n: u64| begun + Duration::from_secs(n);
+        known.rest(tick(0), Some(&stored(100)), 0);
+        known.counts_from_now();
+        assert!(known.rest(tick(1), Some(&stored(100)), 7).is_empty());
+        known.counts_from_now();
+        assert!(known.rest(tick(2), Some(&stored(100)), 0).is_empty());
+        assert_eq!(known.rest(tick(3), Some(&stored(101)), 0).len(), 2, "one was stored, and none seen");
+    }
+
+    #[test]
+    fn a_topic_that_was_made_anew_hides_nothing_and_is_no_debt() {
+        let begun = Instant::now();
+        let mut known = known(begun, &[("idle", 5), ("orders", 5)]);
+        known.rest(begun, Some(&stored(100)), 0);
+        let next = begun + Duration::from_secs(1);
+        let seen = known.read_stats("orders", stats(0), next);
+        assert_eq!(seen, 0);
+        assert!(known.rest(next, Some(&stored(100)), seen).is_empty());
+        assert_eq!(known.due(next, IDLE), ["orders"], "it changed");
     }
 
     #[test]
