@@ -22,8 +22,10 @@ use crate::rocketmq::waits::back_off;
 
 /// Messages of one answer.
 const TOGETHER: &str = "32";
-/// The broker holds an empty answer back, and reads what it should filter from this request.
-const HOLD_AND_FILTER: &str = "6";
+/// The broker reads what it should filter from this request.
+const FILTER: u32 = 4;
+/// And holds an empty answer back.
+const HOLD: u32 = 2;
 
 /// Reads, commits and gives up a queue. Ends when it is stopped, with what became of the last commit.
 pub(super) struct Reader {
@@ -95,11 +97,12 @@ async fn read(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
 }
 
 async fn pull_on(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
-    let mut tries = 0;
+    let (mut tries, mut last) = (0, None);
     loop {
         let Some(Reading { next, generation, room }) = shared.reading_at(queue) else { std::future::pending().await };
+        let moved = room.is_none() && last.replace(next) != Some(next);
         let step = tokio::select! {
-            step = pull(shared, queue, next, generation), if room.is_none() => step,
+            step = pull(shared, queue, next, generation, moved), if room.is_none() => step,
             () = notified(room.as_deref()), if room.is_some() => continue,
             // Somebody set the group to another place.
             () = again.notified() => continue,
@@ -127,10 +130,11 @@ async fn notified(room: Option<&Notify>) {
     }
 }
 
-/// One request; `Err`: how long to wait before the next one, at first.
-async fn pull(shared: &Arc<Shared>, queue: &Queue, next: i64, generation: u64) -> Result<(), Duration> {
+/// One answer; `Err`: how long to wait before the next one, at first. `moved`: the queue is read from here for the first time.
+async fn pull(shared: &Arc<Shared>, queue: &Queue, next: i64, generation: u64, moved: bool) -> Result<(), Duration> {
     let first = shared.waits.first_back_off;
-    let reply = match ask(shared, queue, next).await {
+    let asked = if moved { ask_twice(shared, queue, next).await } else { ask(shared, queue, next, true).await };
+    let reply = match asked {
         Ok(reply) => reply,
         Err(error) => {
             tracing::debug!(%queue, %error, "pulling goes on after this");
@@ -205,17 +209,36 @@ fn well(shared: &Shared, queue: &Queue) {
     shared.well(&queue.to_string());
 }
 
-async fn ask(shared: &Shared, queue: &Queue, next: i64) -> Result<Reply, BrokerError> {
+/// A message that comes while the broker sets a pull aside wakes it up only at the broker's next look, each 5 s (RocketMQ's `PullRequestHoldService`;
+/// apache/rocketmq#7358). That happens where messages come one by one, so there a second request looks whether the first was overlooked.
+async fn ask_twice(shared: &Shared, queue: &Queue, next: i64) -> Result<Reply, BrokerError> {
+    let mut held = std::pin::pin!(ask(shared, queue, next, true));
+    let look = async {
+        tokio::time::sleep(shared.waits.overlooked).await;
+        match ask(shared, queue, next, false).await {
+            Ok(reply) if pulled(reply.code(), None) == Pulled::Messages => reply,
+            // What else there is to say, the first one says.
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        reply = &mut held => reply,
+        reply = look => Ok(reply),
+    }
+}
+
+/// One request. `hold`: an empty answer may take its time.
+async fn ask(shared: &Shared, queue: &Queue, next: i64, hold: bool) -> Result<Reply, BrokerError> {
     let interest = shared.interests.iter().find(|interest| *interest.topic == *queue.topic);
     let (expression, version) = interest.map_or(("*".to_owned(), 0), |interest| (interest.expression(), interest.version));
-    let hold = shared.waits.hold;
+    let (flags, hold) = if hold { (FILTER | HOLD, shared.waits.hold) } else { (FILTER, Duration::ZERO) };
     let request = Request::new(RequestCode::PullMessage)
         .with("consumerGroup", &shared.group)
         .with("topic", &queue.topic)
         .with("queueId", queue.number)
         .with("queueOffset", next)
         .with("maxMsgNums", TOGETHER)
-        .with("sysFlag", HOLD_AND_FILTER)
+        .with("sysFlag", flags)
         .with("commitOffset", 0)
         .with("suspendTimeoutMillis", hold.as_millis())
         .with("subscription", expression)

@@ -23,6 +23,8 @@ pub struct Waits {
     pub look_again: Duration,
     /// How long a broker holds back an empty answer.
     pub hold: Duration,
+    /// After a queue moved, before it is looked whether the broker has overlooked the pull that it holds.
+    pub overlooked: Duration,
     /// For every other answer.
     pub answer: Duration,
     /// For a broker's list of members: while one is silent, the others decide.
@@ -58,6 +60,7 @@ impl Default for Waits {
             commit: Duration::from_secs(1),
             look_again: Duration::from_millis(100),
             hold: Duration::from_secs(15),
+            overlooked: Duration::from_secs(1),
             answer: Duration::from_secs(3),
             members: Duration::from_millis(1_500),
             first_back_off: Duration::from_millis(100),
