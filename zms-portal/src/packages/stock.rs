@@ -118,8 +118,15 @@ impl Stock {
         checked.get(&key(found)).cloned().unwrap_or(Check::NotYet)
     }
 
-    /// Hashes an archive, unless these very bytes were hashed before.
+    /// Hashes an archive, unless these very bytes were hashed before. Goes on when nobody waits for it any more: a host that gave up on a large archive or
+    /// a slow disk asks again, and finds it done.
     pub async fn verify(&self, found: &Found) -> Check {
+        let (stock, owned) = (self.clone(), found.clone());
+        let verified = tokio::spawn(async move { stock.verify_to_the_end(&owned).await });
+        verified.await.unwrap_or_else(|error| Check::Wrong(format!("hashing {}: {error}", found.manifest.archive)))
+    }
+
+    async fn verify_to_the_end(&self, found: &Found) -> Check {
         let _one = self.0.hashing.lock().await;
         match self.check(found) {
             Check::NotYet => {}
@@ -196,6 +203,20 @@ mod tests {
             .unwrap();
         stock.rescan().await.unwrap();
         assert_eq!(stock.find(&package.sha512).await, Some(archive));
+    }
+
+    #[tokio::test]
+    async fn what_somebody_began_to_wait_for_is_hashed_though_nobody_waits_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = put(folder.path(), "kafka", "4.3.1", "any", &vec![7; 1 << 20]);
+        let stock = Stock::open(folder.path().to_owned()).await.unwrap();
+        assert!(tokio::time::timeout(Duration::ZERO, stock.find(&package.sha512)).await.is_err(), "it takes longer than nothing");
+        let listing = stock.list();
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while stock.check(&listing.packages[0]) != Check::Right {
+            assert!(std::time::Instant::now() < end, "it is begun anew by whoever asks next");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     #[tokio::test]
