@@ -211,8 +211,8 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage, ste
     let rates: Vec<(i64, f64)> = wholly.filter_map(|(at, rate)| Some((at, rate?))).collect();
     let zeros: Vec<i64> = rates.iter().filter(|(_, rate)| *rate == 0.0).map(|(at, _)| *at).collect();
     assert!(
-        rates.len() >= 10 && zeros.is_empty(),
-        "messages were sent all the time since {steady}; none at {zeros:?}\n{chart:#}"
+        rates.len() >= 5 && zeros.is_empty(),
+        "messages were sent all the time since {steady}; {rates:?}, none at {zeros:?}\n{chart:#}"
     );
     browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
     browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
