@@ -45,8 +45,9 @@ fn text(message: &Incoming) -> String {
 }
 
 impl Bench {
-    fn start(line: RocketLine) -> Self {
-        Self { server: RocketMq::start(&RocketWish { masters: 2, ..RocketWish::one(line) }), line }
+    async fn start(wish: RocketWish) -> Self {
+        let line = wish.line;
+        Self { server: tokio::task::spawn_blocking(move || RocketMq::start(&wish)).await.unwrap(), line }
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -65,6 +66,11 @@ impl Bench {
     fn member(&self, topic: &PhysicalName) -> Arc<dyn Consumer> {
         let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
         open::consumer(BrokerKind::RocketMq, &self.endpoint(), &subscription).unwrap()
+    }
+
+    /// A member that waits differently.
+    fn member_with(&self, subscription: &Subscription, waits: Waits) -> Arc<dyn Consumer> {
+        Arc::new(RocketMqConsumer::with_waits(&self.endpoint(), subscription, waits).unwrap())
     }
 
     async fn send(&self, topic: &PhysicalName, numbers: std::ops::Range<u32>) {
@@ -136,7 +142,7 @@ async fn a_broker_that_hangs_delays_no_other(bench: &Bench) {
         send().await;
         slow += usize::from(begun.elapsed() > Duration::from_secs(1));
         let got =
-            tokio::time::timeout(Duration::from_secs(4), consumer.receive()).await.expect("the other broker goes on").unwrap();
+            tokio::time::timeout(Duration::from_secs(2), consumer.receive()).await.expect("the other broker goes on").unwrap();
         consumer.done(&got).unwrap();
     }
     assert!(slow <= 3, "{slow} messages waited for the broker that hangs");
@@ -313,14 +319,13 @@ async fn what_java_compressed_is_read(bench: &Bench) {
 /// member would have it after the 15 s for which a pull is held.
 async fn what_comes_while_a_pull_is_set_aside_is_not_overlooked(line: RocketLine) {
     let settings = vec![("longPollingEnable", "false".to_owned()), ("shortPollingTimeMills", "60000".to_owned())];
-    let start = move || Bench { server: RocketMq::start(&RocketWish { settings, ..RocketWish::one(line) }), line };
-    let bench = tokio::task::spawn_blocking(start).await.unwrap();
+    let bench = Bench::start(RocketWish { settings, ..RocketWish::one(line) }).await;
     let topic = bench.topic("overlooked", 1);
     bench.send(&topic, 0..8).await;
     // The message has so long to get into its queue.
     let waits = Waits { overlooked: Duration::from_secs(3), ..Waits::default() };
     let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
-    let consumer: Arc<dyn Consumer> = Arc::new(RocketMqConsumer::with_waits(&bench.endpoint(), &subscription, waits).unwrap());
+    let consumer = bench.member_with(&subscription, waits);
     receive_all(&consumer, 0..8).await;
     let producer = bench.producer();
     for number in 8..10_u32 {
@@ -334,7 +339,7 @@ async fn what_comes_while_a_pull_is_set_aside_is_not_overlooked(line: RocketLine
 }
 
 async fn all(line: RocketLine) {
-    let mut bench = tokio::task::spawn_blocking(move || Bench::start(line)).await.unwrap();
+    let mut bench = Bench::start(RocketWish { masters: 2, ..RocketWish::one(line) }).await;
     println!("RocketMQ {:?}", bench.line);
     what_java_compressed_is_read(&bench).await;
     first_commits_of_many_queues_are_kept(&bench).await;

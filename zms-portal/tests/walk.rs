@@ -39,7 +39,7 @@ async fn walk(stage: &Stage) {
     let sender = stage.send("20", &[]);
     let done = 500 + figures::of_a_topic(browser, stage).await;
     // Messages were on the chart: from here on they come all the time. Before, between the 500 and these, a tick may have been without any.
-    let steady = figures::now_ms();
+    let steady = zms_portal::app::now_ms();
     figures::of_a_group_whose_consumer_is_stopped(browser, stage, done).await;
     if stage.broker == "rocketmq" {
         a_message_by_its_key(browser, stage).await;

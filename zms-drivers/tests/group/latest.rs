@@ -8,7 +8,7 @@ use serde_json::json;
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{Consumer, Delivery, Outgoing, Subscription};
-use zms_drivers::rocketmq::{RocketMqConsumer, Waits};
+use zms_drivers::rocketmq::Waits;
 use zms_testbed::RocketLine;
 
 use super::{Bench, CLOSE, SOON, name, text, until};
@@ -26,7 +26,7 @@ fn member(bench: &Bench, topic: &PhysicalName, mode: Delivery) -> Arc<dyn Consum
         clocks: Duration::ZERO,
         ..Waits::default()
     };
-    Arc::new(RocketMqConsumer::with_waits(&bench.endpoint(), &subscription, waits).unwrap())
+    bench.member_with(&subscription, waits)
 }
 
 /// Makes a topic on one broker, or changes it; ready when the name server says so.

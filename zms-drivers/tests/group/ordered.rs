@@ -6,7 +6,7 @@ use std::time::Duration;
 use zms_core::metadata::ConsumeFrom;
 use zms_core::names::PhysicalName;
 use zms_drivers::broker::{Consumer, Subscription};
-use zms_drivers::rocketmq::{RocketMqConsumer, Waits};
+use zms_drivers::rocketmq::Waits;
 
 use super::desk::{Desk, work};
 use super::{Bench, CLOSE, until};
@@ -17,7 +17,7 @@ pub fn member(bench: &Bench, topic: &PhysicalName, group: &str) -> Arc<dyn Consu
     let subscription = Subscription { ordered: true, ..Subscription::new(group, topic.clone(), ConsumeFrom::Earliest) };
     let short = Duration::from_millis(100);
     let waits = Waits { first_rounds: vec![short; 20], settle: short, lock_again: short, ..Waits::default() };
-    Arc::new(RocketMqConsumer::with_waits(&bench.endpoint(), &subscription, waits).unwrap())
+    bench.member_with(&subscription, waits)
 }
 
 /// A queue goes to the next member when the message that the application has of it is handled, and not before.

@@ -121,6 +121,11 @@ impl Stock {
     /// Hashes an archive, unless these very bytes were hashed before. Goes on when nobody waits for it any more: a host that gave up on a large archive or
     /// a slow disk asks again, and finds it done.
     pub async fn verify(&self, found: &Found) -> Check {
+        // What is known waits for nobody else's archive.
+        let known = self.check(found);
+        if known != Check::NotYet {
+            return known;
+        }
         let (stock, owned) = (self.clone(), found.clone());
         let verified = tokio::spawn(async move { stock.verify_to_the_end(&owned).await });
         verified.await.unwrap_or_else(|error| Check::Wrong(format!("hashing {}: {error}", found.manifest.archive)))
@@ -128,9 +133,10 @@ impl Stock {
 
     async fn verify_to_the_end(&self, found: &Found) -> Check {
         let _one = self.0.hashing.lock().await;
-        match self.check(found) {
-            Check::NotYet => {}
-            known @ (Check::Right | Check::Wrong(_)) => return known,
+        // Whoever had the turn before may have hashed it.
+        let known = self.check(found);
+        if known != Check::NotYet {
+            return known;
         }
         let archive = found.archive.clone();
         let check = match tokio::task::spawn_blocking(move || scan::hash(&archive)).await {
@@ -217,6 +223,18 @@ mod tests {
             assert!(std::time::Instant::now() < end, "it is begun anew by whoever asks next");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_hashed_is_served_while_another_archive_is_being_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = put(folder.path(), "kafka", "4.3.1", "any", b"bytes");
+        let stock = Stock::open(folder.path().to_owned()).await.unwrap();
+        let archive = stock.find(&package.sha512).await;
+        assert!(archive.is_some());
+        let _another = stock.0.hashing.lock().await;
+        let again = tokio::time::timeout(Duration::from_secs(10), stock.find(&package.sha512)).await;
+        assert_eq!(again.expect("it waits for nobody"), archive);
     }
 
     #[tokio::test]

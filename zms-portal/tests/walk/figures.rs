@@ -164,12 +164,6 @@ async fn adds_up(stage: &Stage) {
     assert!((shown - end).abs() <= end * 0.02, "{chart:#}\n{figures:#}");
 }
 
-/// In milliseconds since 1970, as charts and snapshots say it.
-pub fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_millis()).unwrap()
-}
-
 /// Killed again and again for a while, so that nothing is collected: a gap, not 0, and the page says why. `steady`: since when messages were
 /// sent all the time.
 pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage, steady: i64) {
@@ -209,11 +203,8 @@ pub async fn of_a_collector_that_is_killed(browser: &Browser, stage: &Stage, ste
     let (t, step) = (chart["t"].as_array().unwrap(), chart["step_ms"].as_i64().unwrap());
     let wholly = t.iter().map(|at| at.as_i64().unwrap()).zip(values(&chart, "in")).filter(|(at, _)| at - step >= steady);
     let rates: Vec<(i64, f64)> = wholly.filter_map(|(at, rate)| Some((at, rate?))).collect();
-    let zeros: Vec<i64> = rates.iter().filter(|(_, rate)| *rate == 0.0).map(|(at, _)| *at).collect();
-    assert!(
-        rates.len() >= 5 && zeros.is_empty(),
-        "messages were sent all the time since {steady}; {rates:?}, none at {zeros:?}\n{chart:#}"
-    );
+    let moving = rates.len() >= 5 && rates.iter().all(|(_, rate)| *rate > 0.0);
+    assert!(moving, "messages were sent all the time since {steady}: {rates:?}\n{chart:#}");
     browser.open(&format!("{}/e/dev/topics/orders/overview?range=15m", stage.url)).await;
     browser.see_within("#chart-topic-rate[data-drawn] .chart-legend tbody tr", browser::PATIENCE).await;
     browser.picture("topic").await;
