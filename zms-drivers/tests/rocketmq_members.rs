@@ -23,7 +23,7 @@ use desk::{Desk, work};
 use serde_json::json;
 use zms_core::metadata::{BrokerKind, ConsumeFrom};
 use zms_core::names::PhysicalName;
-use zms_drivers::broker::{BrokerError, Consumer, Incoming, Outgoing, Producer, Subscription};
+use zms_drivers::broker::{BrokerError, Consumer, Incoming, OffsetWish, Outgoing, Producer, Subscription};
 use zms_drivers::open::{self, Endpoint};
 use zms_drivers::rocketmq::{RocketMqConsumer, Waits};
 use zms_testbed::{RocketLine, RocketMq, RocketWish};
@@ -250,6 +250,25 @@ async fn a_group_that_is_set_back_reads_again(bench: &Bench) {
     consumer.close(CLOSE).await.unwrap();
 }
 
+/// A broker that sets offsets itself says so once, to whichever request of a member it answers next: here to the one that looks whether a pull was
+/// overlooked, and then to the pull that was given up for it and that the broker still holds.
+async fn a_place_is_heeded_whichever_request_hears_of_it(bench: &Bench) {
+    let topic = bench.topic("heeded", 1);
+    bench.send(&topic, 0..8).await;
+    let waits = Waits { overlooked: Duration::from_secs(3), ..Waits::default() };
+    let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
+    let consumer = bench.member_with(&subscription, waits);
+    receive_all(&consumer, 0..8).await;
+    let admin = open::admin(BrokerKind::RocketMq, &bench.endpoint()).unwrap();
+    admin.ensure_offsets(&topic, &topic, &OffsetWish::Earliest).await.unwrap();
+    receive_all(&consumer, 0..8).await;
+    admin.ensure_offsets(&topic, &topic, &OffsetWish::Earliest).await.unwrap();
+    // These wake up what brokers hold, the oldest first.
+    bench.send(&topic, 8..10).await;
+    receive_all(&consumer, 0..10).await;
+    consumer.close(CLOSE).await.unwrap();
+}
+
 /// A topic that is made anew begins at 0, and a group may still stand where the old one ended: what was sent meanwhile must not be passed over.
 async fn a_group_that_stands_beyond_the_end_of_a_new_queue_reads_all_of_it(bench: &Bench) {
     let topic = bench.topic("beyond", 2);
@@ -344,6 +363,9 @@ async fn all(line: RocketLine) {
     what_java_compressed_is_read(&bench).await;
     first_commits_of_many_queues_are_kept(&bench).await;
     a_group_that_is_set_back_reads_again(&bench).await;
+    if line == RocketLine::V5 {
+        a_place_is_heeded_whichever_request_hears_of_it(&bench).await;
+    }
     a_group_that_stands_beyond_the_end_of_a_new_queue_reads_all_of_it(&bench).await;
     a_topic_that_goes_is_missing_and_may_come_again(&bench).await;
     latest::brokers_say_where_a_time_is(&bench).await;

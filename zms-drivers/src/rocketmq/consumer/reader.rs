@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::commit;
 use super::last::Left;
@@ -96,18 +99,48 @@ async fn read(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
     }
 }
 
+/// Asks for what comes next and acts upon the answer, again and again.
+///
+/// A message that comes while the broker sets a pull aside wakes it up only at the broker's next look, each 5 s (RocketMQ's `PullRequestHoldService`;
+/// apache/rocketmq#7358). That happens where messages come one by one, so there a second request looks whether the first was overlooked.
+///
+/// No request is forgotten before it is answered, though another one was quicker or the place has changed: a broker that sets offsets itself says so
+/// once, to whichever it answers next.
 async fn pull_on(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
+    let mut asked = FuturesUnordered::new();
+    // What the next answer is wanted for, and when it is to be looked whether the broker overlooked us.
+    let (mut waiting, mut look) = (None, None);
     let (mut tries, mut last) = (0, None);
     loop {
         let Some(Reading { next, generation, room }) = shared.reading_at(queue) else { std::future::pending().await };
-        let moved = room.is_none() && last.replace(next) != Some(next);
-        let step = tokio::select! {
-            step = pull(shared, queue, next, generation, moved), if room.is_none() => step,
+        let place = Place { generation, next };
+        if room.is_none() && waiting != Some(place) {
+            let moved = last.replace(next) != Some(next);
+            look = moved.then(|| Instant::now() + shared.waits.overlooked);
+            waiting = Some(place);
+            asked.push(ask(shared, queue, place, true));
+        }
+        let answer = tokio::select! {
+            Some(answer) = asked.next() => answer,
+            () = at(look), if room.is_none() => {
+                look = None;
+                asked.push(ask(shared, queue, place, false));
+                continue;
+            }
             () = notified(room.as_deref()), if room.is_some() => continue,
             // Somebody set the group to another place.
             () = again.notified() => continue,
         };
-        match step {
+        if waiting != Some(answer.place) {
+            heed(shared, queue, generation, &answer);
+            continue;
+        }
+        if !answer.held && !answer.is(|what| matches!(what, Pulled::Messages | Pulled::Begin(_))) {
+            // What else there is to say, the first request will hear.
+            continue;
+        }
+        waiting = None;
+        match act(shared, queue, answer).await {
             Ok(()) => {
                 if tries > 0 {
                     // The broker may have been started anew, and know nothing of us.
@@ -123,6 +156,13 @@ async fn pull_on(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
     }
 }
 
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn notified(room: Option<&Notify>) {
     match room {
         Some(room) => room.notified().await,
@@ -130,11 +170,46 @@ async fn notified(room: Option<&Notify>) {
     }
 }
 
-/// One answer; `Err`: how long to wait before the next one, at first. `moved`: the queue is read from here for the first time.
-async fn pull(shared: &Arc<Shared>, queue: &Queue, next: i64, generation: u64, moved: bool) -> Result<(), Duration> {
+/// What a request was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    generation: u64,
+    next: i64,
+}
+
+struct Answer {
+    place: Place,
+    /// It was allowed to take its time.
+    held: bool,
+    reply: Result<Reply, BrokerError>,
+}
+
+impl Answer {
+    fn is(&self, what: impl FnOnce(Pulled) -> bool) -> bool {
+        self.reply.as_ref().is_ok_and(|reply| what(pulled(reply.code(), reply.number("nextBeginOffset"))))
+    }
+}
+
+/// An answer for a place where nobody reads any more: only that the group was set elsewhere matters. `generation`: of the window of now.
+fn heed(shared: &Shared, queue: &Queue, generation: u64, answer: &Answer) {
+    let Answer { place: Place { next, .. }, reply: Ok(reply), .. } = answer else { return };
+    let (min, max) = (reply.number("minOffset"), reply.number("maxOffset"));
+    // A place that does not exist is corrected; one that does was changed by somebody.
+    let exists = min.is_none_or(|min| *next >= min) && max.is_none_or(|max| *next <= max);
+    if let Pulled::Begin(begin) = pulled(reply.code(), reply.number("nextBeginOffset"))
+        && exists
+        && shared.with_window(queue, generation, |_| ()).is_some()
+    {
+        tracing::info!(group = %shared.group, %queue, begin, "the group was set to another place");
+        shared.open(queue, begin, false);
+    }
+}
+
+/// Does what the answer says; `Err`: how long to wait before the next request, at first.
+async fn act(shared: &Arc<Shared>, queue: &Queue, answer: Answer) -> Result<(), Duration> {
     let first = shared.waits.first_back_off;
-    let asked = if moved { ask_twice(shared, queue, next).await } else { ask(shared, queue, next, true).await };
-    let reply = match asked {
+    let Place { generation, next } = answer.place;
+    let reply = match answer.reply {
         Ok(reply) => reply,
         Err(error) => {
             tracing::debug!(%queue, %error, "pulling goes on after this");
@@ -209,45 +284,33 @@ fn well(shared: &Shared, queue: &Queue) {
     shared.well(&queue.to_string());
 }
 
-/// A message that comes while the broker sets a pull aside wakes it up only at the broker's next look, each 5 s (RocketMQ's `PullRequestHoldService`;
-/// apache/rocketmq#7358). That happens where messages come one by one, so there a second request looks whether the first was overlooked.
-async fn ask_twice(shared: &Shared, queue: &Queue, next: i64) -> Result<Reply, BrokerError> {
-    let mut held = std::pin::pin!(ask(shared, queue, next, true));
-    let look = async {
-        tokio::time::sleep(shared.waits.overlooked).await;
-        match ask(shared, queue, next, false).await {
-            Ok(reply) if pulled(reply.code(), None) == Pulled::Messages => reply,
-            // What else there is to say, the first one says.
-            _ => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        reply = &mut held => reply,
-        reply = look => Ok(reply),
-    }
-}
-
 /// One request. `hold`: an empty answer may take its time.
-async fn ask(shared: &Shared, queue: &Queue, next: i64, hold: bool) -> Result<Reply, BrokerError> {
+async fn ask(shared: &Shared, queue: &Queue, place: Place, hold: bool) -> Answer {
     let interest = shared.interests.iter().find(|interest| *interest.topic == *queue.topic);
     let (expression, version) = interest.map_or(("*".to_owned(), 0), |interest| (interest.expression(), interest.version));
-    let (flags, hold) = if hold { (FILTER | HOLD, shared.waits.hold) } else { (FILTER, Duration::ZERO) };
+    let (flags, hold_for) = if hold { (FILTER | HOLD, shared.waits.hold) } else { (FILTER, Duration::ZERO) };
     let request = Request::new(RequestCode::PullMessage)
         .with("consumerGroup", &shared.group)
         .with("topic", &queue.topic)
         .with("queueId", queue.number)
-        .with("queueOffset", next)
+        .with("queueOffset", place.next)
         .with("maxMsgNums", TOGETHER)
         .with("sysFlag", flags)
         .with("commitOffset", 0)
-        .with("suspendTimeoutMillis", hold.as_millis())
+        .with("suspendTimeoutMillis", hold_for.as_millis())
         .with("subscription", expression)
         .with("subVersion", version)
         .with("expressionType", "TAG")
         .with("bname", &queue.broker);
     let what = format!("read {queue}");
-    let address = shared.net.reader(&queue.broker, &what)?;
-    shared.net.call(&address, &what, request, hold + shared.waits.answer).await.map_err(|lost| lost.error)
+    let reply = match shared.net.reader(&queue.broker, &what) {
+        Ok(address) => {
+            let answer = hold_for + shared.waits.answer;
+            shared.net.call(&address, &what, request, answer).await.map_err(|lost| lost.error)
+        }
+        Err(error) => Err(error),
+    };
+    Answer { place, held: hold, reply }
 }
 
 /// Everything below `follow` was looked at.
