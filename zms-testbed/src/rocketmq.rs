@@ -382,6 +382,9 @@ impl RocketMq {
         }
         if self.security.is_some() {
             command.args(secure::flags(&node.folder));
+        } else {
+            // It would make itself a key that nobody can check, which takes longer than all else at its start.
+            command.arg("-Dtls.server.mode=disabled");
         }
         command.arg(format!("-Drmq.logback.configurationFile={}", node.folder.join("conf/rmq.logback.xml").display()));
         let libs = packages::unpacked("rocketmq", self.line.version()).join("libs/*");

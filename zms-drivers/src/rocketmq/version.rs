@@ -27,6 +27,13 @@ impl FromStr for Version {
 }
 
 impl Version {
+    /// From the number in the header of each answer: `MQVersion` of both lines counts a snapshot and a release of each version from 4.0.0 on, in
+    /// tens, whether they ever came or not. `None` before that.
+    pub fn of_number(number: i32) -> Option<Self> {
+        let place = u16::try_from(number.checked_sub(212)?).ok()? / 2;
+        Some(Self(4 + place / 100, place / 10 % 10, place % 10))
+    }
+
     /// It takes any delay, not only one of its levels.
     pub const fn takes_any_delay(self) -> bool {
         self.0 >= 5
@@ -43,6 +50,15 @@ mod tests {
         {
             assert_eq!(text.parse(), Ok(version));
         }
+        for (number, version) in
+            [(393, Version(4, 9, 0)), (407, Version(4, 9, 7)), (412, Version(5, 0, 0)), (413, Version(5, 0, 0))]
+        {
+            assert_eq!(Version::of_number(number), Some(version));
+        }
+        assert_eq!(
+            [513, 611, 211, 0, -1].map(Version::of_number),
+            [Some(Version(5, 5, 0)), Some(Version(5, 9, 9)), None, None, None]
+        );
         assert!("HIGHER_VERSION".parse::<Version>().is_err() && "".parse::<Version>().is_err());
         assert!(Version(5, 0, 0).takes_any_delay() && !Version(4, 9, 7).takes_any_delay());
     }

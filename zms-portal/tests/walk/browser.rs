@@ -248,8 +248,9 @@ impl Browser {
     /// Address and visible text of the page.
     pub async fn text(&self) -> String {
         let url = self.page.current_url().await.map(|url| url.to_string()).unwrap_or_default();
-        let body = match self.page.find(Locator::Css("body")).await {
-            Ok(body) => body.text().await.unwrap_or_default(),
+        // What a person sees of it. WebDriver's own way to ask looks at the style of every element, in every look.
+        let body = match self.page.execute("return document.body.innerText", vec![]).await {
+            Ok(text) => text.as_str().unwrap_or_default().to_owned(),
             Err(error) => error.to_string(),
         };
         format!("[{url}]\n{body}")

@@ -69,7 +69,7 @@ async fn try_beginning(shared: &Shared, queue: &Queue) -> Result<(i64, bool), Br
     let stood = if shared.broadcast { shared.places().left.get(queue).copied() } else { committed(shared, queue).await? };
     if let Some(stood) = stood {
         // Of a young queue brokers before 5.0 say 0 to a group that has no position, too: what is committed next may be the first.
-        let known = stood > 0 || shared.broadcast || shared.net.version(&queue.broker).await? >= Version(5, 0, 0);
+        let known = stood > 0 || shared.broadcast || shared.net.version(queue).await? >= Version(5, 0, 0);
         return Ok((stood, known));
     }
     let begin = match shared.begins(queue) {
@@ -126,7 +126,7 @@ async fn committed(shared: &Shared, queue: &Queue) -> Result<Option<i64>, Broker
         _ => return Err(reply.error(&shared.net, &what)),
     }
     let offset = offset(shared, &reply, what)?;
-    if offset == 0 && shared.begins(queue) != Begin::First && shared.net.version(&queue.broker).await? < Version(5, 0, 0) {
+    if offset == 0 && shared.begins(queue) != Begin::First && shared.net.version(queue).await? < Version(5, 0, 0) {
         return Ok(in_list_of_all(shared, queue, &address).await?.then_some(0));
     }
     Ok(Some(offset))

@@ -29,6 +29,8 @@ const TOGETHER: &str = "32";
 const FILTER: u32 = 4;
 /// And holds an empty answer back.
 const HOLD: u32 = 2;
+/// So often brokers look which requests they have held for long enough (RocketMQ's `PullRequestHoldService`).
+const LOOKS: Duration = Duration::from_secs(5);
 
 /// Reads, commits and gives up a queue. Ends when it is stopped, with what became of the last commit.
 pub(super) struct Reader {
@@ -101,8 +103,8 @@ async fn read(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
 
 /// Asks for what comes next and acts upon the answer, again and again.
 ///
-/// A message that comes while the broker sets a pull aside wakes it up only at the broker's next look, each 5 s (RocketMQ's `PullRequestHoldService`;
-/// apache/rocketmq#7358). That happens where messages come one by one, so there a second request looks whether the first was overlooked.
+/// A message that comes while the broker sets a pull aside wakes it up only at the broker's next look ([`LOOKS`]; apache/rocketmq#7358). That happens
+/// where messages come one by one, so there a second request looks whether the first was overlooked.
 ///
 /// No request is forgotten before it is answered, though another one was quicker or the place has changed: a broker that sets offsets itself says so
 /// once, to whichever it answers next.
@@ -289,6 +291,7 @@ async fn ask(shared: &Shared, queue: &Queue, place: Place, hold: bool) -> Answer
     let interest = shared.interests.iter().find(|interest| *interest.topic == *queue.topic);
     let (expression, version) = interest.map_or(("*".to_owned(), 0), |interest| (interest.expression(), interest.version));
     let (flags, hold_for) = if hold { (FILTER | HOLD, shared.waits.hold) } else { (FILTER, Duration::ZERO) };
+    let deadline = if hold { hold_for + LOOKS + shared.waits.answer } else { shared.waits.answer };
     let request = Request::new(RequestCode::PullMessage)
         .with("consumerGroup", &shared.group)
         .with("topic", &queue.topic)
@@ -304,10 +307,7 @@ async fn ask(shared: &Shared, queue: &Queue, place: Place, hold: bool) -> Answer
         .with("bname", &queue.broker);
     let what = format!("read {queue}");
     let reply = match shared.net.reader(&queue.broker, &what) {
-        Ok(address) => {
-            let answer = hold_for + shared.waits.answer;
-            shared.net.call(&address, &what, request, answer).await.map_err(|lost| lost.error)
-        }
+        Ok(address) => shared.net.call(&address, &what, request, deadline).await.map_err(|lost| lost.error),
         Err(error) => Err(error),
     };
     Answer { place, held: hold, reply }

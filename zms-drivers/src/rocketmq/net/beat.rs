@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use tokio::time::Instant;
 
 use super::{Net, lock};
 use crate::broker::BrokerError;
-use crate::rocketmq::remoting::{Request, RequestCode};
+use crate::rocketmq::queue::Queue;
+use crate::rocketmq::remoting::{Answer, Request, RequestCode};
 use crate::rocketmq::version::Version;
 
 /// A broker that says nothing is told again with the next heartbeat.
 const ANSWER: Duration = Duration::from_secs(3);
-/// A broker that was replaced by a newer one is known to be newer after this.
-const VERSION_AGE: Duration = Duration::from_secs(300);
 
 impl Net {
     /// A heartbeat to every broker that is known, side by side.
@@ -42,23 +40,31 @@ impl Net {
         self.ask(&address, &what, heartbeat(body), self.deadline.min(ANSWER)).await.map(drop)
     }
 
-    /// What version the master of a broker is.
+    /// Each answer says which version its broker has. (So does its runtime information, for which a broker of 5.x counts all of its timers.)
+    pub(super) fn note_version(&self, address: &str, answer: &Answer) {
+        let Some(version) = Version::of_number(answer.version) else { return };
+        let mut versions = lock(&self.versions);
+        match versions.get_mut(address) {
+            Some(known) => *known = version,
+            None => drop(versions.insert(address.to_owned(), version)),
+        }
+    }
+
+    /// What version the master of a queue is.
     ///
     /// # Errors
     /// Why it cannot be asked.
-    pub async fn version(&self, broker: &str) -> Result<Version, BrokerError> {
-        let what = format!("ask broker {broker} for its version");
-        let address = self.master_for(broker, &what)?;
-        let known = lock(&self.versions).get(&address).copied();
-        if let Some((_, version)) = known.filter(|(asked, _)| asked.elapsed() < VERSION_AGE) {
+    pub async fn version(&self, queue: &Queue) -> Result<Version, BrokerError> {
+        let what = format!("ask broker {} for its version", queue.broker);
+        let address = self.master_for(&queue.broker, &what)?;
+        let known = || lock(&self.versions).get(&address).copied();
+        if let Some(version) = known() {
             return Ok(version);
         }
-        let said = self.ask(&address, &what, Request::new(RequestCode::GetBrokerRuntimeInfo), ANSWER).await?.json(self, &what)?;
-        let said = said.pointer("/table/brokerVersionDesc").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let version: Version =
-            said.parse().map_err(|error: crate::rocketmq::version::NoVersion| self.garbled(what, error.to_string()))?;
-        lock(&self.versions).insert(address, (Instant::now(), version));
-        Ok(version)
+        // Whatever it answers.
+        let ask = Request::new(RequestCode::GetMaxOffset).with("topic", &queue.topic).with("queueId", queue.number);
+        self.call(&address, &what, ask, ANSWER).await.map_err(|lost| lost.error)?;
+        known().ok_or_else(|| self.garbled(what, "its answers are of no version from 4.0 on".to_owned()))
     }
 
     /// Tells every broker that this client leaves its group.

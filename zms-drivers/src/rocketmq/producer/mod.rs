@@ -236,7 +236,7 @@ impl Shared {
         let queue = queue.ok_or_else(|| self.no_queue(sending.message.topic.as_str()))?;
         let delay = match sending.message.delay {
             Some(wanted) => {
-                delay(wanted, self.net.version(&queue.broker).await?.takes_any_delay()).map_err(|why| sending.refused(why))?
+                delay(wanted, self.net.version(&queue).await?.takes_any_delay()).map_err(|why| sending.refused(why))?
             }
             None => None,
         };

@@ -84,10 +84,10 @@ pub fn decode(read: &mut BytesMut, largest: usize) -> Result<Option<Frame>, Stri
     let fields = command.ext_fields().into_iter().flatten().map(|(name, value)| (name.to_string(), value.to_string()));
     let fields = fields.collect();
     let body = command.take_body().unwrap_or_default();
-    let code = command.code();
+    let (code, version) = (command.code(), command.version());
     if command.is_response_type() {
         let remark = command.remark().map(ToString::to_string).unwrap_or_default();
-        return Ok(Some(Frame::Answer { opaque, answer: Answer { code, remark, fields, body } }));
+        return Ok(Some(Frame::Answer { opaque, answer: Answer { code, remark, version, fields, body } }));
     }
     let oneway = command.is_oneway_rpc();
     Ok(Some(Frame::Request { opaque, oneway, request: Request { code, fields, body } }))
@@ -111,7 +111,7 @@ mod tests {
                 if asks {
                     Frame::Request { opaque, oneway, request: Request { code, fields, body } }
                 } else {
-                    Frame::Answer { opaque, answer: Answer { code, remark, fields, body } }
+                    Frame::Answer { opaque, answer: Answer { code, remark, version: VERSION, fields, body } }
                 }
             },
         )
@@ -144,7 +144,7 @@ mod tests {
         binary.put_u32(1);
         binary.extend_from_slice(b"b");
         let fields = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-        let answer = Answer { code: 17, remark: "no topic".to_owned(), fields, body: Bytes::from_static(b"body") };
+        let answer = Answer { code: 17, remark: "no topic".to_owned(), version: 401, fields, body: Bytes::from_static(b"body") };
         for (kind, header) in [(0, &json[..]), (1, &binary[..])] {
             let read = decode(&mut raw(kind, header, b"body"), LARGEST_FRAME);
             assert_eq!(read, Ok(Some(Frame::Answer { opaque: 7, answer: answer.clone() })), "kind {kind}");

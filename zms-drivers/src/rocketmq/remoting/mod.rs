@@ -109,6 +109,8 @@ pub struct Answer {
     pub code: i32,
     /// What the broker says about it; may be empty.
     pub remark: String,
+    /// Which version answers, as RocketMQ counts its versions; not looked at where we answer.
+    pub version: i32,
     /// Named fields.
     pub fields: BTreeMap<String, String>,
     /// May be empty.
