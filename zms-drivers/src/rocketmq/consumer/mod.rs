@@ -102,7 +102,8 @@ impl RocketMqConsumer {
     async fn leave(&self, deadline: Duration) -> Result<(), BrokerError> {
         let queues: Vec<_> = self.shared.table().keys().cloned().collect();
         let mut tasks: Vec<_> = queues.iter().filter_map(|queue| self.shared.give_up(queue)).collect();
-        tasks.extend(self.shared.leaving.lock().await.drain().map(|(_, task)| task));
+        // Of one that has ended before, the log says how.
+        tasks.extend(self.shared.leaving.lock().await.drain().map(|(_, task)| task).filter(|task| !task.is_finished()));
         let mut tasks = std::pin::pin!(join_all(tasks));
         let ended = match tokio::time::timeout(deadline / 2, &mut tasks).await {
             Ok(ended) => ended,

@@ -67,7 +67,9 @@ impl Reader {
             return Ok(());
         }
         let committed = match left.commit(&shared, &queue).await {
-            Some(left) => commit::last(&shared, &queue, left).await,
+            Some(left) => commit::last(&shared, &queue, left).await.inspect_err(|error| {
+                tracing::warn!(group = %shared.group, %queue, %error, "the last messages of this queue are delivered again");
+            }),
             None => Ok(()),
         };
         if shared.ordered {
