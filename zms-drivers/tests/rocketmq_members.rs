@@ -44,6 +44,11 @@ fn text(message: &Incoming) -> String {
     String::from_utf8_lossy(message.value.as_deref().unwrap()).into_owned()
 }
 
+/// A group of the topic's name reads all of it.
+fn earliest(topic: &PhysicalName) -> Subscription {
+    Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest)
+}
+
 impl Bench {
     async fn start(wish: RocketWish) -> Self {
         let line = wish.line;
@@ -64,8 +69,7 @@ impl Bench {
     }
 
     fn member(&self, topic: &PhysicalName) -> Arc<dyn Consumer> {
-        let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
-        open::consumer(BrokerKind::RocketMq, &self.endpoint(), &subscription).unwrap()
+        open::consumer(BrokerKind::RocketMq, &self.endpoint(), &earliest(topic)).unwrap()
     }
 
     /// A member that waits differently.
@@ -120,7 +124,7 @@ async fn a_broker_that_hangs_delays_no_other(bench: &Bench) {
     bench.send(&topic, 0..8).await;
     // What it gives away of the broker that hangs, it cannot commit: it has committed nothing yet.
     let waits = Waits { commit: HANGS * 2, ..Waits::default() };
-    let consumer = bench.member_with(&Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest), waits);
+    let consumer = bench.member_with(&earliest(&topic), waits);
     receive_all(&consumer, 0..8).await;
     let in_order = Desk::default();
     let alone = ordered::member(bench, &topic, "hangs-in-order");
@@ -258,8 +262,7 @@ async fn a_place_is_heeded_whichever_request_hears_of_it(bench: &Bench) {
     let topic = bench.topic("heeded", 1);
     bench.send(&topic, 0..8).await;
     let waits = Waits { overlooked: Duration::from_secs(3), ..Waits::default() };
-    let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
-    let consumer = bench.member_with(&subscription, waits);
+    let consumer = bench.member_with(&earliest(&topic), waits);
     receive_all(&consumer, 0..8).await;
     let admin = open::admin(BrokerKind::RocketMq, &bench.endpoint()).unwrap();
     admin.ensure_offsets(&topic, &topic, &OffsetWish::Earliest).await.unwrap();
@@ -345,8 +348,7 @@ async fn what_comes_while_a_pull_is_set_aside_is_not_overlooked(line: RocketLine
     bench.send(&topic, 0..8).await;
     // The message has so long to get into its queue.
     let waits = Waits { overlooked: Duration::from_secs(3), ..Waits::default() };
-    let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
-    let consumer = bench.member_with(&subscription, waits);
+    let consumer = bench.member_with(&earliest(&topic), waits);
     receive_all(&consumer, 0..8).await;
     let producer = bench.producer();
     for number in 8..10_u32 {
@@ -364,11 +366,10 @@ async fn what_comes_while_a_pull_is_set_aside_is_not_overlooked(line: RocketLine
 async fn a_place_is_heard_after_a_long_silence_on_rocketmq_5() {
     let bench = Bench::start(RocketWish::one(RocketLine::V5)).await;
     let topic = bench.topic("silence", 10);
-    let subscription = Subscription::new(topic.clone(), topic.clone(), ConsumeFrom::Earliest);
     // Every queue has been looked at twice before the group is set back, and who gives up too early misses the answer.
     let (overlooked, wait) = (Duration::from_millis(10), Duration::from_secs(6));
     let waits = Waits { overlooked, first_back_off: wait, longest_back_off: wait, ..Waits::default() };
-    let consumer = bench.member_with(&subscription, waits);
+    let consumer = bench.member_with(&earliest(&topic), waits);
     until("the queues are its own", || consumer.assigned().len() == 10).await;
     // A queue after the other begins to be held, at ten times within one of the broker's looks and the next.
     let producer = bench.producer();

@@ -139,7 +139,7 @@ async fn pull_on(shared: &Arc<Shared>, queue: &Queue, again: &Notify) {
             heed(shared, queue, generation, &answer);
             continue;
         }
-        if !answer.held && !answer.is(|what| matches!(what, Pulled::Messages | Pulled::Begin(_))) {
+        if !answer.held && !matches!(answer.pulled(), Some(Pulled::Messages | Pulled::Begin(_))) {
             // What else there is to say, the first request will hear.
             continue;
         }
@@ -189,22 +189,28 @@ struct Answer {
 }
 
 impl Answer {
-    fn is(&self, what: impl FnOnce(Pulled) -> bool) -> bool {
-        self.reply.as_ref().is_ok_and(|reply| what(pulled(reply.code(), reply.number("nextBeginOffset"))))
+    /// `None` without an answer.
+    fn pulled(&self) -> Option<Pulled> {
+        self.reply.as_ref().ok().map(|reply| pulled(reply.code(), reply.number("nextBeginOffset")))
     }
 }
 
 /// An answer for a place where nobody reads any more: only that the group was set elsewhere matters. `generation`: of the window of now.
 fn heed(shared: &Shared, queue: &Queue, generation: u64, answer: &Answer) {
-    let Answer { place: Place { next, .. }, reply: Ok(reply), .. } = answer else { return };
-    let (min, max) = (reply.number("minOffset"), reply.number("maxOffset"));
+    let (Some(Pulled::Begin(begin)), Ok(reply)) = (answer.pulled(), &answer.reply) else { return };
+    let next = answer.place.next;
     // A place that does not exist is corrected; one that does was changed by somebody.
-    let exists = min.is_none_or(|min| *next >= min) && max.is_none_or(|max| *next <= max);
-    if let Pulled::Begin(begin) = pulled(reply.code(), reply.number("nextBeginOffset"))
-        && exists
-        && shared.with_window(queue, generation, |_| ()).is_some()
-    {
+    let exists =
+        reply.number("minOffset").is_none_or(|min| next >= min) && reply.number("maxOffset").is_none_or(|max| next <= max);
+    if exists {
         tracing::info!(group = %shared.group, %queue, begin, "the group was set to another place");
+        go_to(shared, queue, generation, begin);
+    }
+}
+
+/// Begins there, if the queue is still read in this window.
+fn go_to(shared: &Shared, queue: &Queue, generation: u64, begin: i64) {
+    if shared.with_window(queue, generation, |_| ()).is_some() {
         shared.open(queue, begin, false);
     }
 }
@@ -258,9 +264,7 @@ async fn act(shared: &Arc<Shared>, queue: &Queue, answer: Answer) -> Result<(), 
             } else {
                 tracing::info!(group = %shared.group, %queue, next, begin, "the group was set to an earlier place");
             }
-            if shared.with_window(queue, generation, |_| ()).is_some() {
-                shared.open(queue, begin, false);
-            }
+            go_to(shared, queue, generation, begin);
             Ok(())
         }
         Pulled::Gone => {

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::{Net, lock};
 use crate::broker::BrokerError;
 use crate::rocketmq::queue::Queue;
-use crate::rocketmq::remoting::{Answer, Request, RequestCode};
+use crate::rocketmq::remoting::{Request, RequestCode};
 use crate::rocketmq::version::Version;
 
 /// A broker that says nothing is told again with the next heartbeat.
 const ANSWER: Duration = Duration::from_secs(3);
+/// A broker that was replaced by a newer one is known to be newer after this.
+const VERSION_AGE: Duration = Duration::from_secs(300);
 
 impl Net {
     /// A heartbeat to every broker that is known, side by side.
@@ -40,31 +43,24 @@ impl Net {
         self.ask(&address, &what, heartbeat(body), self.deadline.min(ANSWER)).await.map(drop)
     }
 
-    /// Each answer says which version its broker has. (So does its runtime information, for which a broker of 5.x counts all of its timers.)
-    pub(super) fn note_version(&self, address: &str, answer: &Answer) {
-        let Some(version) = Version::of_number(answer.version) else { return };
-        let mut versions = lock(&self.versions);
-        match versions.get_mut(address) {
-            Some(known) => *known = version,
-            None => drop(versions.insert(address.to_owned(), version)),
-        }
-    }
-
-    /// What version the master of a queue is.
+    /// What version the master of a queue is. The header of any answer says it; so does a broker's runtime information, for which 5.x counts all
+    /// of its timers.
     ///
     /// # Errors
     /// Why it cannot be asked.
     pub async fn version(&self, queue: &Queue) -> Result<Version, BrokerError> {
         let what = format!("ask broker {} for its version", queue.broker);
         let address = self.master_for(&queue.broker, &what)?;
-        let known = || lock(&self.versions).get(&address).copied();
-        if let Some(version) = known() {
+        let known = lock(&self.versions).get(&address).copied();
+        if let Some((_, version)) = known.filter(|(asked, _)| asked.elapsed() < VERSION_AGE) {
             return Ok(version);
         }
-        // Whatever it answers.
         let ask = Request::new(RequestCode::GetMaxOffset).with("topic", &queue.topic).with("queueId", queue.number);
-        self.call(&address, &what, ask, ANSWER).await.map_err(|lost| lost.error)?;
-        known().ok_or_else(|| self.garbled(what, "its answers are of no version from 4.0 on".to_owned()))
+        let reply = self.call(&address, &what, ask, ANSWER).await.map_err(|lost| lost.error)?;
+        let version =
+            reply.version().ok_or_else(|| self.garbled(what, "its answers are of no version from 4.0 on".to_owned()))?;
+        lock(&self.versions).insert(address, (Instant::now(), version));
+        Ok(version)
     }
 
     /// Tells every broker that this client leaves its group.
@@ -87,4 +83,47 @@ impl Net {
 
 fn heartbeat(body: &Bytes) -> Request {
     Request::new(RequestCode::HeartBeat).with_body(body.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    use bytes::BytesMut;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::open::Endpoint;
+    use crate::rocketmq::remoting::{Answer, Frame, LARGEST_FRAME, decode, encode};
+
+    /// Refuses whatever it is asked, as 4.9.3, which is the version that our own frames name. Keeps the codes.
+    async fn refuse(listener: TcpListener, asked: Arc<Mutex<Vec<i32>>>) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = BytesMut::new();
+        while stream.read_buf(&mut read).await.unwrap() > 0 {
+            while let Some(frame) = decode(&mut read, LARGEST_FRAME).unwrap() {
+                let Frame::Request { opaque, request, .. } = frame else { continue };
+                asked.lock().unwrap().push(request.code);
+                let answer = Answer { code: 1, remark: "no".to_owned(), ..Answer::default() };
+                stream.write_all(&encode(Frame::Answer { opaque, answer }).unwrap()).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_costs_one_small_request_whatever_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(refuse(listener, Arc::clone(&asked)));
+        let net = Net::new(&Endpoint::plain("versions", ["127.0.0.1:1"]), None).unwrap();
+        lock(&net.brokers).insert("a".into(), BTreeMap::from([(0, address)]));
+        let queue = Queue { topic: "orders".into(), broker: "a".into(), number: 0 };
+        for _ in 0..3 {
+            assert_eq!(net.version(&queue).await, Ok(Version(4, 9, 3)));
+        }
+        assert_eq!(*asked.lock().unwrap(), [i32::from(RequestCode::GetMaxOffset)]);
+    }
 }

@@ -49,7 +49,7 @@ pub(super) struct Net {
     /// Addresses of a broker by its id; 0 is the master.
     brokers: Mutex<BTreeMap<Arc<str>, BTreeMap<i64, String>>>,
     /// By address.
-    versions: Mutex<HashMap<String, Version>>,
+    versions: Mutex<HashMap<String, (Instant, Version)>>,
     met: Notify,
 }
 
@@ -126,10 +126,7 @@ impl Net {
         // A connection counts as dead when a call ends without anything heard; that is judged by calls that wait long enough.
         let call = self.remoting.call(address, request, deadline.max(SILENT));
         match tokio::time::timeout(deadline, call).await {
-            Ok(Ok(answer)) => {
-                self.note_version(address, &answer);
-                Ok(Reply { answer, address: address.to_owned(), code })
-            }
+            Ok(Ok(answer)) => Ok(Reply { answer, address: address.to_owned(), code }),
             Ok(Err(error)) => Err(Lost::of(&self.cluster, what, error)),
             Err(_) => Err(Lost::of(&self.cluster, what, RemotingError::Silent { address: address.to_owned(), code, deadline })),
         }

@@ -7,6 +7,7 @@ use super::Net;
 use crate::broker::BrokerError;
 use crate::rocketmq::json;
 use crate::rocketmq::remoting::{self, RemotingError, classify};
+use crate::rocketmq::version::Version;
 
 /// An answer, whatever it says.
 #[derive(Debug)]
@@ -32,6 +33,11 @@ impl Reply {
 
     pub fn number(&self, field: &str) -> Option<i64> {
         self.answer.number(field)
+    }
+
+    /// Of the broker.
+    pub fn version(&self) -> Option<Version> {
+        Version::of_number(self.answer.version)
     }
 
     pub fn json(&self, net: &Net, what: &str) -> Result<Value, BrokerError> {
